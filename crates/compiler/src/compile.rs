@@ -5,12 +5,14 @@ mod fixed;
 mod ports;
 mod quantized;
 mod sections;
+mod source;
+mod trained;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, Source, suggest};
-use pilotage_engine::plan::{MAX_ITEMS, Plan};
+use pilotage_engine::plan::Plan;
 use pilotage_engine::{
     Bundle, Calibration, Gate, GateLimits, GateResult, Manifest, Output, Trial, ValidationSet,
 };
@@ -23,7 +25,7 @@ use crate::float16::{self, NarrowError, narrow, with_followers};
 use crate::frames::{FEW, Frames};
 use crate::gate;
 use crate::lower::{PortLayout, Weights, lower_weights};
-use crate::model_file::{self, ModelFile, Problem};
+use crate::model_file;
 use crate::network::Network;
 use crate::pixels::take_pixels;
 use crate::progress::{Run, Stage};
@@ -31,7 +33,9 @@ use crate::recipe::{LayerPrecision, Precision, Recipe};
 use crate::report::LayerReport;
 use crate::simplify::simplify;
 use crate::table::Tensors;
-use ports::{image_input, raw_pixels, resolve_outputs};
+use ports::raw_pixels;
+pub use source::SourceModel;
+use trained::Quantization;
 
 /// Number of frames for the calibration table for trtexec. The whole model runs twice on each
 /// frame.
@@ -151,7 +155,11 @@ pub fn compile_run(
         calibration: calibration.map(|(frames, settings)| {
             let (calibration, held_back) = frames.split();
             Calibration {
-                method: settings.method.name().to_owned(),
+                method: match model.quantization {
+                    Quantization::Own(_) => "the model's own scales",
+                    _ => settings.method.name(),
+                }
+                .to_owned(),
                 frames: calibration.len(),
                 held_back: held_back.len(),
                 sha256: sections::frames_digest(frames),
@@ -186,6 +194,8 @@ struct Model {
     graph: Graph,
     /// `graph`, simplified.
     simple: Graph,
+    /// The quantization that the model has already.
+    quantization: Quantization,
     outputs: Vec<Output>,
     /// The tensors of `graph` that were in the ONNX file.
     tensors: Tensors,
@@ -206,32 +216,25 @@ struct CompiledModel {
 impl Model {
     fn read(recipe: Recipe, source: &Source<'_>, folder: &Path) -> Result<Self, CompileError> {
         let path = folder.join(&recipe.model);
-        let wrong = |reason| CompileError::Model {
-            path: path.clone(),
-            reason: Box::new(reason),
-        };
-        let ModelFile { mut graph, sha256 } =
-            ModelFile::read(&path).map_err(|problem| match problem {
-                Problem::Graph(reason) => wrong(reason.into()),
-                Problem::File(error) => CompileError::Content(source.error(
-                    "model",
-                    format!(
-                        "{} cannot be read ({error}); put the ONNX file there or name another",
-                        path.display()
-                    ),
-                )),
-            })?;
-        widen(&mut graph);
-        if graph.nodes.len() > MAX_ITEMS {
-            return Err(wrong(ModelError::TooManyNodes(graph.nodes.len())));
-        }
-        let tensors = Tensors::of(&graph);
-        fixed::bind(&mut graph, &recipe.fixed_inputs, source)?;
-        let input = image_input(&graph, &recipe.input, source)?;
-        let outputs = resolve_outputs(&graph, &recipe.output, source)?;
+        let (source_model, tensors, sha256) = SourceModel::read(&recipe, source, &path)?;
+        let SourceModel {
+            mut graph,
+            input,
+            outputs,
+        } = source_model;
         take_pixels(&mut graph, input, &recipe.input, centre(recipe.precision));
+        let last = recipe.input.layout == pilotage_vision::Layout::Nhwc;
+        let quantization = match recipe.precision {
+            Precision::Fp32 | Precision::Fp16 => Quantization::None,
+            Precision::Int8 => trained::find(&graph, last),
+            Precision::Int8Dynamic | Precision::Int8Integer => match trained::find(&graph, last) {
+                Quantization::None => Quantization::None,
+                _ => Quantization::Other("only precision \"int8\" can use it".to_owned()),
+            },
+        };
         let model = Self {
             simple: simplify(&graph),
+            quantization,
             graph,
             outputs,
             tensors,
@@ -245,6 +248,15 @@ impl Model {
 
     /// Checks that the model has every layer that the recipe names.
     fn check_layers(&self, source: &Source<'_>) -> Result<(), ConfigError> {
+        if let (Quantization::Own(_), Some(name)) =
+            (&self.quantization, self.recipe.layers.keys().next())
+        {
+            return Err(source.error(
+                &format!("layers.{name}"),
+                "the model was quantized in training, and its layers have the precision that they \
+                 were trained in: leave [layers] out",
+            ));
+        }
         let known = crate::quantize::layers(&self.simple);
         for name in self.recipe.layers.keys() {
             if !known.contains(name) {
@@ -296,7 +308,7 @@ impl Model {
     ) -> Result<CompiledModel, CompileError> {
         let (calibration, held_back) = frames.split();
         let last = self.channels_last();
-        let mut reference = Network::new(&self.graph, last).map_err(|r| self.error(r))?;
+        let mut reference = self.reference()?;
         reference.centre = centre(self.recipe.precision);
         let asked = |frames: &[&[u8]]| {
             let answers = reference.answers_observed(frames, run.of(Stage::Reference));
@@ -340,37 +352,67 @@ impl Model {
                 }
                 made
             }
-            _ => {
-                if !quantized::takes_pixels(&self.simple) {
-                    warnings.push(format!(
-                        "{}: its first layer has padding, and a black border after the \
-                         normalisation is not a pixel value; the normalisation stays a separate \
-                         step with one more rounding to 8 bits",
-                        self.path.display()
-                    ));
-                }
-                let frames = (calibration.clone(), held_back.clone());
-                let made = quantized::quantized(self, &gate, frames, run)?;
-                let model = made.graph.write();
-                let table = self.table(&calibration, run)?;
-                CompiledModel {
-                    plan: made.plan,
-                    units: made.units,
-                    results: made.results,
-                    trials: made.trials,
-                    raised: made.raised,
-                    layers: made.layers,
-                    sections: BTreeMap::from([
-                        ("model.qdq.onnx".to_owned(), model),
-                        ("calibration.cache".to_owned(), table.into_bytes()),
-                    ]),
-                }
-            }
+            _ => self.integers(&gate, (&calibration, &held_back), warnings, run)?,
         };
         let size = (self.recipe.input.width, self.recipe.input.height);
         ValidationSet::write(&mut made.sections, (&held_back, size), gate.reference())
             .map_err(|reason| self.error(ModelError::Frames(reason)))?;
         Ok(made)
+    }
+
+    /// Compiles the model to 8 bits: with its own scales if it was quantized in training.
+    fn integers(
+        &self,
+        gate: &Gate,
+        (calibration, held_back): (&[&[u8]], &[&[u8]]),
+        warnings: &mut Vec<String>,
+        run: Run<'_>,
+    ) -> Result<CompiledModel, CompileError> {
+        if let Quantization::Own(graph) = &self.quantization {
+            let made = trained::compiled(self, graph, gate, held_back, run)?;
+            let model = made.graph.write();
+            let sections = BTreeMap::from([("model.qdq.onnx".to_owned(), model)]);
+            return Ok(made.into_model(sections));
+        }
+        if let Quantization::Other(reason) = &self.quantization {
+            warnings.push(format!(
+                "{}: the model is quantized, but its scales are not used, and its ranges are \
+                 calibrated anew: {reason}",
+                self.path.display()
+            ));
+        }
+        if !quantized::takes_pixels(&self.simple) {
+            warnings.push(format!(
+                "{}: its first layer has padding, and a black border after the normalisation is \
+                 not a pixel value; the normalisation stays a separate step with one more \
+                 rounding to 8 bits",
+                self.path.display()
+            ));
+        }
+        let frames = (calibration.to_vec(), held_back.to_vec());
+        let made = quantized::quantized(self, gate, frames, run)?;
+        let model = made.graph.write();
+        let table = self.table(calibration, run)?;
+        Ok(made.into_model(BTreeMap::from([
+            ("model.qdq.onnx".to_owned(), model),
+            ("calibration.cache".to_owned(), table.into_bytes()),
+        ])))
+    }
+
+    /// The network that the gate compares with: the model in float32. A model that was quantized in
+    /// training is executed literally, with its roundings.
+    fn reference(&self) -> Result<Network, CompileError> {
+        let last = self.channels_last();
+        let network = match &self.quantization {
+            Quantization::Own(_) => {
+                let layout = PortLayout::Model;
+                let plan = lower_weights(&self.graph, layout, Weights::Dequantized);
+                plan.map(|plan| Network::of_plan(plan, last))
+                    .map_err(crate::network::NetworkError::from)
+            }
+            _ => Network::new(&self.graph, last),
+        };
+        network.map_err(|reason| self.error(reason))
     }
 
     /// The nodes that an fp16 engine computes in float32: the layers that the recipe lists as

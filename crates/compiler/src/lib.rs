@@ -32,7 +32,8 @@ mod table;
 pub use cache::Cache;
 pub use calibrate::{BINS, CalibrateError, Histogram, Method, Range, calibrate};
 pub use compile::{
-    CompileError, Compiled, GateTable, ModelError, compile, compile_recipe, compile_run, sources,
+    CompileError, Compiled, GateTable, ModelError, SourceModel, compile, compile_recipe,
+    compile_run, sources,
 };
 pub use correct::correct_biases;
 pub use draft::{DraftError, DraftOptions, draft, embedded_recipe, picture_input, read_model};

@@ -38,6 +38,9 @@ pub struct QuantizeOptions {
     pub form: Form,
     /// Names of layers that stay in floating point.
     pub float_layers: BTreeSet<String>,
+    /// Names of layers whose weights have one scale for all units instead of one for each: layers
+    /// with clustered weights, whose equal weights have to stay equal.
+    pub one_scale: BTreeSet<String>,
 }
 
 /// Why a graph cannot be quantized.

@@ -22,7 +22,8 @@ pub struct LayerReport {
     /// Signal-to-quantization-noise ratio of the layer's output in dB. All earlier layers are
     /// quantized too.
     pub signal_to_noise: f64,
-    /// The largest magnitude of the output in calibration, if the output is quantized.
+    /// The largest magnitude of the output in calibration, if the output is quantized with a
+    /// calibrated range.
     pub largest: Option<f32>,
     /// The largest magnitude that the quantized range covers.
     pub limit: Option<f32>,
@@ -162,6 +163,8 @@ impl fmt::Display for LayerTable<'_> {
                 (Some(largest), Some(limit), Some(clipped)) => {
                     write!(f, " {largest:9.3} {limit:9.3} {:8.4}%", clipped * 100.0)?
                 }
+                // A scale that was trained, not calibrated.
+                (_, Some(limit), _) => write!(f, " {:>9} {limit:9.3} {:>9}", "-", "-")?,
                 _ => write!(f, " {:>9} {:>9} {:>9}", "-", "float", "-")?,
             }
             writeln!(f, " {:8.1}", layer.weight_spread)?;

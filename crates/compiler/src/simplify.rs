@@ -20,12 +20,22 @@ const MOST_ROUNDS: usize = 100;
 
 /// The same function with fewer nodes.
 pub fn simplify(graph: &Graph) -> Graph {
+    simplify_with(graph, constants::fold)
+}
+
+/// Like [`simplify`], for a graph that has been quantized: weights stay integers that a
+/// DequantizeLinear reads.
+pub(crate) fn simplify_quantized(graph: &Graph) -> Graph {
+    simplify_with(graph, constants::fold_except_dequantization)
+}
+
+fn simplify_with(graph: &Graph, fold_constants: fn(&mut Graph) -> bool) -> Graph {
     let mut graph = graph.clone();
     graph.prune();
     for _ in 0..MOST_ROUNDS {
         let passes = [
             identities::remove,
-            constants::fold,
+            fold_constants,
             linear::normalise,
             transposes::affine_after_transpose,
             affine::fold_into_weights,

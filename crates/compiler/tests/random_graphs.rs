@@ -415,7 +415,7 @@ proptest! {
         let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
 
         let form = if integer { Form::Int8Integer } else { Form::Int8 };
-        let options = QuantizeOptions { form, float_layers: BTreeSet::new() };
+        let options = QuantizeOptions { form, float_layers: BTreeSet::new(), one_scale: BTreeSet::new() };
         let to_calibrate = values(&graph, &options).unwrap();
         let ranges = match calibrate(&graph, false, &to_calibrate, &frames, Method::MinMax, Run::ALONE) {
             // A value is always 0, or outside the range of floats: it has no range.

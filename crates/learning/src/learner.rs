@@ -152,6 +152,7 @@ impl Learner {
         let parameters = self.network.parameters_mut().iter_mut();
         for ((parameter, state), trained) in parameters.zip(&mut self.states).zip(trained) {
             if trained {
+                let rate = rate * parameter.rate_factor();
                 let (latent, gradient) = parameter.latent_and_gradient();
                 state.step(optimizer, rate, latent, gradient);
                 parameter.refresh();

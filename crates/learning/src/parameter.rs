@@ -42,6 +42,8 @@ pub struct Parameter {
     latent: Vec<f32>,
     /// The elements, if they differ from the latent values.
     values: Vec<f32>,
+    /// Factor of the learning rate.
+    pub(crate) rate: f32,
     pub(crate) gradient: Vec<f32>,
 }
 
@@ -54,6 +56,7 @@ impl Parameter {
             form: Form::Dense,
             latent: values.to_vec(),
             values: Vec::new(),
+            rate: 1.0,
             gradient: Vec::new(),
         }
     }
@@ -76,6 +79,16 @@ impl Parameter {
     /// The form in which it is trained.
     pub fn form(&self) -> &Form {
         &self.form
+    }
+
+    /// The factor of the learning rate; 1 at first.
+    pub fn rate_factor(&self) -> f32 {
+        self.rate
+    }
+
+    /// Whether the elements are those of a few clusters.
+    pub(crate) fn is_clustered(&self) -> bool {
+        matches!(self.form, Form::Clustered { .. })
     }
 
     /// The elements, row-major.

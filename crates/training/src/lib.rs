@@ -1,9 +1,10 @@
 //! Imitation learning: from the simulator to an ONNX model that drives a car.
 //!
 //! [`imitate::imitate`] runs the whole process: [`collect`] gathers frames labelled by the
-//! [`expert`], a [`student`] learns from them, and [`evaluate`] tests the result.
-//! `pilotage-learning` trains the networks, which are ONNX graphs ([`architecture`]). [`cloning`] trains from an operator's recordings instead. `docs/training.md`
-//! describes both methods and how the shipped model was made.
+//! [`expert`], a [`student`] learns from them, and [`evaluate`] tests the result. [`cloning`] trains
+//! from an operator's recordings instead, and [`optimise`] makes a trained network smaller or
+//! faster. `pilotage-learning` trains the networks, which are ONNX graphs ([`architecture`]).
+//! `docs/training.md` describes the methods, and how the shipped model was made.
 
 pub mod architecture;
 pub mod augment;
@@ -16,6 +17,7 @@ pub mod expert;
 pub mod export;
 pub mod imitate;
 pub mod network;
+pub mod optimise;
 pub mod policy;
 mod progress;
 pub mod recording;

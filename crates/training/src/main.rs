@@ -1,5 +1,7 @@
 //! `pilotage-training`: trains driving policies in the simulator and from recordings.
 
+mod commands;
+
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -35,6 +37,9 @@ struct Arguments {
 enum Command {
     /// Learn from recordings what their driver did, for any car and camera.
     Train(Train),
+    /// Make a trained network smaller or faster: quantisation-aware training, pruning, clustering,
+    /// structured pruning, distillation.
+    Optimise(commands::optimise::Optimise),
     /// Learn from an expert that knows the true state.
     Imitate(Imitate),
     /// Drive every circuit under every difficult condition and print the results.
@@ -175,6 +180,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Train(arguments) => train(&arguments),
+        Command::Optimise(arguments) => commands::optimise::run(&arguments),
         Command::Imitate(arguments) => learn(&arguments),
         Command::Evaluate(arguments) => evaluate(&arguments),
         Command::Record(arguments) => record(&arguments),

@@ -7,7 +7,7 @@ use pilotage_engine::plan::Plan;
 use pilotage_engine::{Gate, GateResult, Trial};
 use pilotage_graph::{Graph, Node, Op, ValueId, widen};
 
-use super::{CompileError, Model, ModelError, sections};
+use super::{CompileError, CompiledModel, Model, ModelError, sections};
 use crate::calibrate::{Method, Range, calibrate};
 use crate::correct::correct_biases;
 use crate::equalize::{equalize, is_clustered};
@@ -24,9 +24,11 @@ use crate::report::{LayerReport, layer_reports};
 /// Maximum number of frames for bias correction, which runs the network once for every layer.
 const CORRECTION_FRAMES: usize = 128;
 /// Maximum number of frames for the layer report.
-const REPORT_FRAMES: usize = 32;
+pub(super) const REPORT_FRAMES: usize = 32;
 /// The name of the CPU engine's plan in gate results.
-const CPU_PLAN: &str = "CPU plan";
+pub(super) const CPU_PLAN: &str = "CPU plan";
+/// The name of the exported model in gate results.
+pub(super) const QDQ_MODEL: &str = "QDQ model";
 /// Maximum number of layers that are named when the gate fails.
 const NAMED: usize = 3;
 
@@ -42,6 +44,21 @@ pub(super) struct Quantized {
     /// Layers that were kept in floating point to pass the gate.
     pub(super) raised: Vec<String>,
     pub(super) layers: Vec<LayerReport>,
+}
+
+impl Quantized {
+    /// With the sections of the engine file that describe the model to other runtimes.
+    pub(super) fn into_model(self, sections: BTreeMap<String, Vec<u8>>) -> CompiledModel {
+        CompiledModel {
+            plan: self.plan,
+            units: self.units,
+            results: self.results,
+            trials: self.trials,
+            raised: self.raised,
+            layers: self.layers,
+            sections,
+        }
+    }
 }
 
 /// One way to quantize a model, with its error against fp32.
@@ -241,6 +258,7 @@ impl Context<'_> {
         let options = QuantizeOptions {
             form: self.form,
             float_layers: float_layers.clone(),
+            one_scale: BTreeSet::new(),
         };
         let model = self.model;
         let to_calibrate = values(&float, &options).map_err(|reason| model.error(reason))?;
@@ -335,7 +353,7 @@ impl Context<'_> {
         widen(&mut wide);
         let at_its_word = lower_weights(&wide, self.layout, Weights::Dequantized)
             .map_err(|reason| self.model.error(reason))?;
-        results.extend(self.results("QDQ model", at_its_word, &attempt.units)?);
+        results.extend(self.results(QDQ_MODEL, at_its_word, &attempt.units)?);
         Ok(results)
     }
 }

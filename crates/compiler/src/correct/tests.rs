@@ -39,6 +39,7 @@ fn the_mean_of_every_unit_is_as_before_quantisation() {
     let options = QuantizeOptions {
         form: Form::Int8,
         float_layers: Default::default(),
+        one_scale: Default::default(),
     };
     let to_calibrate = values(&graph, &options).unwrap();
     let ranges = calibrate(

@@ -1,6 +1,6 @@
 //! Builds the quantized graph.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pilotage_graph::{ElementType, Graph, Node, Op, Tensor, TensorData, TensorType, ValueId};
 
@@ -13,6 +13,8 @@ pub(super) struct Builder<'g> {
     graph: &'g Graph,
     wanted: &'g QuantizationPlan,
     form: Form,
+    /// The layers whose weights share one scale.
+    one_scale: &'g BTreeSet<String>,
     /// The scale of each value that the quantization plan selects.
     scales: Vec<Option<f32>>,
     made: Graph,
@@ -27,7 +29,7 @@ impl<'g> Builder<'g> {
         graph: &'g Graph,
         ranges: &BTreeMap<ValueId, Range>,
         wanted: &'g QuantizationPlan,
-        options: &QuantizeOptions,
+        options: &'g QuantizeOptions,
     ) -> Result<Self, QuantizeError> {
         let sources = wanted.sources(graph);
         let mut scales = vec![None; graph.values.len()];
@@ -56,6 +58,7 @@ impl<'g> Builder<'g> {
             graph,
             wanted,
             form: options.form,
+            one_scale: &options.one_scale,
             scales,
             made: Graph {
                 name: graph.name.clone(),
@@ -166,7 +169,9 @@ impl<'g> Builder<'g> {
         let weights = floats(self.graph, node.inputs[1]);
         let bias = node.inputs.get(2).map(|&bias| floats(self.graph, bias));
         let units = shape[axis];
-        let layer = QuantizedLayer::new(&weights, &shape, axis, bias.as_deref().zip(input));
+        let one_scale = self.one_scale.contains(&node.name);
+        let with_scale = bias.as_deref().zip(input);
+        let layer = QuantizedLayer::new(&weights, (&shape, axis), with_scale, one_scale);
         let QuantizedLayer {
             scales,
             weights: quantized,

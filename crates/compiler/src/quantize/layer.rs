@@ -17,11 +17,18 @@ pub struct QuantizedLayer {
 impl QuantizedLayer {
     /// Quantizes weights of `shape`, whose units are along `axis`. `bias` has one element for each
     /// unit; with it comes the scale of the layer's input. A unit's scale is its largest weight
-    /// divided by 127; it is larger if the unit's sums would not fit 32 bits otherwise.
+    /// divided by 127; it is larger if the unit's sums would not fit 32 bits otherwise. With
+    /// `one_scale`, all units have the largest scale of them, so that weights that are equal stay
+    /// equal: a layer of few different weights has no more different integers.
     ///
     /// # Panics
     /// If `axis` is outside `shape`, or the sizes do not match `shape`.
-    pub fn new(weights: &[f32], shape: &[usize], axis: usize, bias: Option<(&[f32], f32)>) -> Self {
+    pub fn new(
+        weights: &[f32],
+        (shape, axis): (&[usize], usize),
+        bias: Option<(&[f32], f32)>,
+        one_scale: bool,
+    ) -> Self {
         let units = shape[axis];
         let depth = weights.len().checked_div(units).unwrap_or(0);
         let inner: usize = shape[axis + 1..].iter().product();
@@ -33,8 +40,12 @@ impl QuantizedLayer {
             let most = |most: f32, weight: &f32| most.max(weight.abs());
             largest[unit] = run.iter().fold(largest[unit], most);
         }
+        if one_scale {
+            let most = largest.iter().copied().fold(0.0, f32::max);
+            largest.fill(most);
+        }
         let room = (i64::from(i32::MAX) - LARGEST_PRODUCT * depth as i64).max(1);
-        let scales: Vec<f32> = (largest.iter().enumerate())
+        let mut scales: Vec<f32> = (largest.iter().enumerate())
             .map(|(unit, &largest)| {
                 let mut scale = match (largest / 127.0).is_normal() {
                     true => largest / 127.0,
@@ -50,6 +61,10 @@ impl QuantizedLayer {
                 scale
             })
             .collect();
+        if one_scale {
+            let most = scales.iter().copied().fold(0.0, f32::max);
+            scales.fill(most);
+        }
         let mut quantized = Vec::with_capacity(weights.len());
         for (run, unit) in runs() {
             let scale = scales[unit];

@@ -43,6 +43,7 @@ fn options(form: Form, float: &[&str]) -> QuantizeOptions {
     QuantizeOptions {
         form,
         float_layers: float.iter().map(|&name| name.to_owned()).collect(),
+        one_scale: BTreeSet::new(),
     }
 }
 

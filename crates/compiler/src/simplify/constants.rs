@@ -1,6 +1,6 @@
 //! Computes nodes with constant inputs, with the engine's reference kernels.
 
-use pilotage_graph::{Graph, Node, Tensor, TensorData, ValueId};
+use pilotage_graph::{Graph, Node, Op, Tensor, TensorData, ValueId};
 
 use crate::evaluate::evaluate;
 
@@ -9,12 +9,21 @@ use crate::evaluate::evaluate;
 const MOST_ELEMENTS: usize = 1 << 26;
 
 pub(super) fn fold(graph: &mut Graph) -> bool {
+    fold_if(graph, |_| true)
+}
+
+/// Like [`fold`], but integers that are dequantized stay integers.
+pub(super) fn fold_except_dequantization(graph: &mut Graph) -> bool {
+    fold_if(graph, |op| !matches!(op, Op::DequantizeLinear { .. }))
+}
+
+fn fold_if(graph: &mut Graph, folds: impl Fn(&Op) -> bool) -> bool {
     let mut changed = false;
     let mut budget = MOST_ELEMENTS;
     for index in 0..graph.nodes.len() {
         let node = &graph.nodes[index];
         let known = |v: &ValueId| graph.value(*v).constant.is_some();
-        if !node.inputs.iter().all(known) || node.outputs.iter().all(known) {
+        if !folds(&node.op) || !node.inputs.iter().all(known) || node.outputs.iter().all(known) {
             continue;
         }
         let Some(results) = fold_node(graph, node, &mut budget) else {

@@ -140,7 +140,8 @@ fn state(
         .map(|bias| parameters[plan.uses[bias].parameter].values());
     let input_scale = scales[layer.input];
     let bias = bias.map(|bias| (bias, input_scale));
-    let integers = Integers::new(values, &layer.shape, layer.axis, bias);
+    let one_scale = parameters[used.parameter].is_clustered();
+    let integers = Integers::new(values, (&layer.shape, layer.axis), bias, one_scale);
     let units = layer.units;
     let taps = values.len().checked_div(units).unwrap_or(0);
     let ordered: Vec<f32> = match &used.order {
@@ -185,7 +186,8 @@ impl Network {
     /// [`simplify`](pilotage_compiler::simplify)). `ranges` has the ranges of
     /// [`values`](pilotage_compiler::values) of this graph, from
     /// [`calibrate`](pilotage_compiler::calibrate()). Weights have one scale for each unit, which
-    /// follows its largest weight.
+    /// follows its largest weight; clustered weights have one for the whole layer, so that it has no
+    /// more different integers than clusters.
     ///
     /// Outputs are the engine's bits except behind operators that sum floats (mean pooling,
     /// reductions, softmax, layers kept in float), whose order of summation differs.
@@ -286,7 +288,20 @@ impl Network {
             return Err(LearningError::NotQuantized);
         };
         let graph = self.to_graph()?;
-        Ok(quantize(&graph, &self.ranges(), &quantization.options)?)
+        let mut options = quantization.options.clone();
+        options.one_scale.extend(self.clustered_layers());
+        Ok(quantize(&graph, &self.ranges(), &options)?)
+    }
+
+    /// The names of the layers whose weights are clustered.
+    fn clustered_layers(&self) -> impl Iterator<Item = String> {
+        let clustered = |value: &ValueId| {
+            let parameter = self.ids.get(value).map(|&index| &self.parameters[index]);
+            parameter.is_some_and(Parameter::is_clustered)
+        };
+        let nodes = self.graph.nodes.iter();
+        let layers = nodes.filter(move |node| node.inputs.get(1).is_some_and(clustered));
+        layers.map(|node| node.name.clone())
     }
 
     /// Updates the ranges after a backward pass.

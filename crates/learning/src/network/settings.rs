@@ -99,6 +99,25 @@ impl Network {
         Ok(())
     }
 
+    /// Multiplies the learning rate of a parameter by `factor`, weight decay included. An optimiser
+    /// with steps of a fixed size, such as Adam, needs it for weights that are far smaller than
+    /// others: those of a first layer that reads pixels of 0 to 255.
+    ///
+    /// # Errors
+    /// If there is no such parameter, or the factor is negative or not finite.
+    pub fn set_rate_factor(&mut self, name: &str, factor: f32) -> Result<(), LearningError> {
+        let parameter = self.parameter_index(name)?;
+        if !(factor.is_finite() && factor >= 0.0) {
+            return Err(LearningError::Setting {
+                setting: "the factor of the learning rate",
+                found: factor.to_string(),
+                expected: "finite and at least 0",
+            });
+        }
+        self.parameters[parameter].rate = factor;
+        Ok(())
+    }
+
     /// Replaces the values of a parameter. Pruned elements stay 0; a clustered parameter becomes
     /// dense.
     ///

@@ -1,6 +1,6 @@
 //! A network that is quantized while it is trained computes the bits of the INT8 engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pilotage_compiler::{
     Form, Method, PortLayout, QuantizeOptions, Run, calibrate, lower, run_plan, simplify, values,
@@ -129,6 +129,7 @@ fn trained(form: Form, update: RangeUpdate, prune: bool) -> Network {
     let options = QuantizeOptions {
         form,
         float_layers: Default::default(),
+        one_scale: Default::default(),
     };
     let mut network = Network::from_graph(&graph()).unwrap();
     network.set_threads(2);
@@ -179,6 +180,26 @@ fn trained(form: Form, update: RangeUpdate, prune: bool) -> Network {
     network
 }
 
+/// Clustered weights have no more different integers than clusters, in all units together, and
+/// pruned weights are 0.
+fn assert_few_levels(graph: &Graph) {
+    let weights = graph.values.iter().filter(|value| value.shape.len() == 4);
+    let weights = weights.filter_map(|value| value.constant.as_ref()?.as_i8());
+    let mut layers = 0;
+    for weights in weights {
+        let levels: BTreeSet<i8> = weights.iter().copied().collect();
+        assert!(levels.len() <= 8 && levels.len() > 2, "{levels:?}");
+        let zeros = weights.iter().filter(|&&w| w == 0).count();
+        assert!(
+            zeros * 10 >= weights.len() * 4 - 10,
+            "{zeros} of {}",
+            weights.len()
+        );
+        layers += 1;
+    }
+    assert_eq!(layers, 3);
+}
+
 #[test]
 fn the_engine_computes_the_bits_that_training_computed() {
     let averaged = RangeUpdate::Averaged { decay: 0.8 };
@@ -194,6 +215,9 @@ fn the_engine_computes_the_bits_that_training_computed() {
             example.inputs[0].copy_from_slice(&planes(&frames[index]));
         });
         let (graph, scales) = network.to_quantized_graph().unwrap();
+        if prune {
+            assert_few_levels(&graph);
+        }
         let model = graph.write();
         for set in [Some(InstructionSet::Scalar), None] {
             let found = engine(&model, set, &scales);
@@ -220,6 +244,7 @@ fn gradients_pass_through_the_rounding() {
     let options = QuantizeOptions {
         form: Form::Int8,
         float_layers: Default::default(),
+        one_scale: Default::default(),
     };
     let mut network = Network::from_graph(&graph()).unwrap();
     let frames = frames();

@@ -369,6 +369,39 @@ fn a_trained_model_is_read_back() {
 }
 
 #[test]
+fn a_rate_factor_scales_the_steps_of_its_parameter_only() {
+    let moved = |factor: f32| -> Vec<Vec<f32>> {
+        let mut network = Network::from_graph(&graph()).unwrap();
+        let trained = network.trained().iter().position(|&trained| trained);
+        let name = network.parameters()[trained.unwrap()].name().to_owned();
+        network.set_rate_factor(&name, factor).unwrap();
+        let values = |network: &Network| -> Vec<Vec<f32>> {
+            let parameters = network.parameters().iter();
+            parameters.map(|p| p.values().to_vec()).collect()
+        };
+        let before = values(&network);
+        let mut learner = Learner::new(network, sgd(0.1)).unwrap();
+        learner.step(4, &fill);
+        let after = values(learner.network());
+        let change = |(a, b): (&Vec<f32>, &Vec<f32>)| a.iter().zip(b).map(|(a, b)| a - b).collect();
+        after.iter().zip(&before).map(change).collect()
+    };
+    let (whole, part) = (moved(1.0), moved(0.25));
+    let mut scaled = 0;
+    for (whole, part) in whole.iter().zip(&part) {
+        if whole != part {
+            scaled += 1;
+            for (whole, part) in whole.iter().zip(part) {
+                assert!((0.25 * whole - part).abs() < 1e-6, "{whole} {part}");
+            }
+        }
+    }
+    assert_eq!(scaled, 1);
+    let mut network = Network::from_graph(&graph()).unwrap();
+    assert!(network.set_rate_factor("c2", -1.0).is_err());
+}
+
+#[test]
 fn wrong_settings_are_errors() {
     let mut network = Network::from_graph(&graph()).unwrap();
     let message = network.set_trained("no", true).unwrap_err().to_string();

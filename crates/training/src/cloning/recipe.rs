@@ -242,6 +242,25 @@ fn check_throttle(throttle: Throttle, source: &Source<'_>) -> Result<(), ConfigE
     }
 }
 
+/// Checks the values of `[augment]`. `source` is the recipe's text, for messages.
+pub(crate) fn check_augment(augment: &Augment, source: &Source<'_>) -> Result<(), ConfigError> {
+    if !(0.0..=0.25).contains(&augment.shift) {
+        return Err(source.error("augment.shift", "must be 0 to 0.25"));
+    }
+    if augment
+        .side_cameras
+        .is_some_and(|change| !(change > 0.0 && change <= 1.0))
+    {
+        return Err(source.error("augment.side_cameras", "must be above 0 and at most 1"));
+    }
+    match augment.shift_correction {
+        Some(change) if !(change.is_finite() && change >= 0.0) => {
+            Err(source.error("augment.shift_correction", "must be finite, 0 or more"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The least scale of an output, in the control's unit.
 const LEAST_SCALE: f64 = 0.01;
 
@@ -314,7 +333,7 @@ impl TrainingRecipe {
             (self.architecture(1)).map_err(|error| source.error("input", error))?;
         }
         self.check_outputs(source)?;
-        self.check_augment(source)?;
+        check_augment(&self.augment, source)?;
         self.check_settings(source)
     }
 
@@ -355,25 +374,6 @@ impl TrainingRecipe {
                 "a car needs \"steering\" and \"throttle\", or \"speed\" and \"yaw_rate\", one \
                  [[output]] each, or \"steering\" alone with throttle = { constant = 0.15 }",
             )),
-        }
-    }
-
-    fn check_augment(&self, source: &Source<'_>) -> Result<(), ConfigError> {
-        let augment = &self.augment;
-        if !(0.0..=0.25).contains(&augment.shift) {
-            return Err(source.error("augment.shift", "must be 0 to 0.25"));
-        }
-        if augment
-            .side_cameras
-            .is_some_and(|change| !(change > 0.0 && change <= 1.0))
-        {
-            return Err(source.error("augment.side_cameras", "must be above 0 and at most 1"));
-        }
-        match augment.shift_correction {
-            Some(change) if !(change.is_finite() && change >= 0.0) => {
-                Err(source.error("augment.shift_correction", "must be finite, 0 or more"))
-            }
-            _ => Ok(()),
         }
     }
 

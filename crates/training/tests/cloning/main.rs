@@ -5,5 +5,6 @@
 mod files;
 mod model;
 mod onnxruntime;
+mod optimise;
 mod runs;
 mod support;

@@ -1,0 +1,3 @@
+//! Subcommands with a file of their own.
+
+pub(crate) mod optimise;

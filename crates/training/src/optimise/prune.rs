@@ -1,0 +1,98 @@
+//! Pruning by magnitude, and clustering, of a network's layers.
+
+use pilotage_learning::{
+    Form, LearningError, Network, Parameter, PolynomialSparsity, Role, magnitude_mask,
+    magnitude_masks,
+};
+
+use super::recipe::Settings;
+
+/// Steps between two changes of the pruned weights.
+const EVERY: u64 = 10;
+/// The share of the steps after which the pruned share is final. The rest only trains.
+const GROWTH: f64 = 0.6;
+
+/// The trained weights of convolutions and matrix products.
+fn weights(network: &Network) -> impl Iterator<Item = &Parameter> {
+    let parameters = network.parameters().iter().zip(network.trained());
+    let weights = parameters.filter(|(p, trained)| **trained && p.role() == Role::Weights);
+    weights.map(|(parameter, _)| parameter)
+}
+
+/// Prunes each layer by the share that `share` gives for its weights.
+fn prune_each(
+    network: &mut Network,
+    share: impl Fn(&Parameter) -> f64,
+) -> Result<(), LearningError> {
+    let masks: Vec<(String, Vec<bool>)> = weights(network)
+        .map(|p| (p.name().to_owned(), magnitude_mask(p.values(), share(p))))
+        .collect();
+    for (name, mask) in masks {
+        network.prune(&name, mask)?;
+    }
+    Ok(())
+}
+
+/// The pruned share grows along a polynomial: for [`super::fit::Reform`].
+///
+/// # Errors
+/// Never, unless the network has two parameters of the same name.
+pub fn polynomial(
+    network: &mut Network,
+    settings: &Settings,
+    (step, steps): (u64, u64),
+) -> Result<bool, LearningError> {
+    let growth = ((steps as f64 * GROWTH) as u64).max(1);
+    let schedule = PolynomialSparsity {
+        first: settings.from,
+        last: settings.to,
+        steps: growth,
+    };
+    // Once more at the end of the growth, whatever its number of steps.
+    if step.is_multiple_of(EVERY) && step < growth || step == growth || step == steps {
+        let share = schedule.at(step);
+        prune_each(network, |_| share)?;
+    }
+    Ok(step >= growth)
+}
+
+/// Prunes convolutions and fully connected layers by a share each.
+///
+/// # Errors
+/// As [`polynomial`].
+pub fn local(network: &mut Network, settings: &Settings) -> Result<(), LearningError> {
+    prune_each(network, |parameter| match parameter.shape().len() {
+        4 => settings.convolutions,
+        _ => settings.dense,
+    })
+}
+
+/// Prunes the smallest weights of all layers together.
+///
+/// # Errors
+/// As [`polynomial`].
+pub fn global(network: &mut Network, share: f64) -> Result<(), LearningError> {
+    let (names, values): (Vec<String>, Vec<&[f32]>) = weights(network)
+        .map(|parameter| (parameter.name().to_owned(), parameter.values()))
+        .unzip();
+    let masks = magnitude_masks(&values, share);
+    for (name, mask) in names.into_iter().zip(masks) {
+        network.prune(&name, mask)?;
+    }
+    Ok(())
+}
+
+/// Clusters the weights of each layer. Weights that are pruned stay pruned.
+///
+/// # Errors
+/// When there are fewer than two clusters.
+pub fn cluster(network: &mut Network, settings: &Settings) -> Result<(), LearningError> {
+    let names: Vec<(String, bool)> = weights(network)
+        .map(|p| (p.name().to_owned(), matches!(p.form(), Form::Masked { .. })))
+        .collect();
+    for (index, (name, keeps_zero)) in (0..).zip(names) {
+        let seed = settings.seed.wrapping_add(index);
+        network.cluster(&name, settings.clusters, keeps_zero, seed)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! The optimisation strategies, by name.
+
+use pilotage_compiler::{OnGateFailure, Precision};
+use serde::Deserialize;
+
+/// A way to make a trained network smaller or faster.
+///
+/// The first six only choose how `pilotage compile` compiles the trained model. The others train it
+/// further; each starts from the trained model itself, never from the result of another strategy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// Float32.
+    Float32,
+    /// Float16 weights.
+    Float16,
+    /// INT8 weights; activations are quantized by their range at run time.
+    Int8Dynamic,
+    /// INT8 with calibrated ranges.
+    Int8,
+    /// INT8, with layers in floating point where the error requires it.
+    Int8Mixed,
+    /// INT8 from the input to the outputs.
+    Int8Integer,
+    /// Quantisation-aware training.
+    Qat,
+    /// Magnitude pruning; the pruned share grows along a polynomial.
+    Prune,
+    /// The same, compiled to INT8 with calibrated ranges.
+    PruneInt8,
+    /// Magnitude pruning of each layer by itself, at once, then fine-tuned.
+    PruneLocal,
+    /// Magnitude pruning of all layers together, at once, then fine-tuned.
+    PruneGlobal,
+    /// Magnitude pruning during quantisation-aware training.
+    PruneQat,
+    /// Clustered weights, kept clustered in quantisation-aware training.
+    Cqat,
+    /// Pruned weights, kept pruned in quantisation-aware training.
+    Pqat,
+    /// Pruned and clustered weights, kept so in quantisation-aware training.
+    Pcqat,
+    /// Whole channels removed, then fine-tuned: a smaller network.
+    Structured,
+    /// A smaller named network that learns the answers of the trained one.
+    Distill,
+}
+
+impl Strategy {
+    /// The name in recipes and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Float32 => "float32",
+            Self::Float16 => "float16",
+            Self::Int8Dynamic => "int8-dynamic",
+            Self::Int8 => "int8",
+            Self::Int8Mixed => "int8-mixed",
+            Self::Int8Integer => "int8-integer",
+            Self::Qat => "qat",
+            Self::Prune => "prune",
+            Self::PruneInt8 => "prune-int8",
+            Self::PruneLocal => "prune-local",
+            Self::PruneGlobal => "prune-global",
+            Self::PruneQat => "prune-qat",
+            Self::Cqat => "cqat",
+            Self::Pqat => "pqat",
+            Self::Pcqat => "pcqat",
+            Self::Structured => "structured",
+            Self::Distill => "distill",
+        }
+    }
+
+    /// Whether the network is trained further.
+    pub fn trains(self) -> bool {
+        !matches!(
+            self,
+            Self::Float32
+                | Self::Float16
+                | Self::Int8Dynamic
+                | Self::Int8
+                | Self::Int8Mixed
+                | Self::Int8Integer
+        )
+    }
+
+    /// Whether the network is trained in the INT8 engine's arithmetic.
+    pub fn is_quantized(self) -> bool {
+        matches!(
+            self,
+            Self::Qat | Self::PruneQat | Self::Cqat | Self::Pqat | Self::Pcqat
+        )
+    }
+
+    /// The precision in which `pilotage compile` compiles the result.
+    pub fn precision(self) -> Precision {
+        match self {
+            Self::Float32 | Self::Prune | Self::PruneLocal | Self::PruneGlobal => Precision::Fp32,
+            Self::Float16 => Precision::Fp16,
+            Self::Int8Dynamic => Precision::Int8Dynamic,
+            Self::Int8Integer => Precision::Int8Integer,
+            _ => Precision::Int8,
+        }
+    }
+
+    /// What `pilotage compile` does if the engine's error is too large.
+    pub fn on_gate_failure(self) -> OnGateFailure {
+        match self {
+            Self::Int8Mixed => OnGateFailure::Mixed,
+            _ => OnGateFailure::Fail,
+        }
+    }
+}

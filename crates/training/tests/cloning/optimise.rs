@@ -1,0 +1,472 @@
+//! Every optimisation strategy on one small network, from the recipe to the compiled engine.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use pilotage_compiler::{Network as Compiled, compile};
+use pilotage_engine::Bundle;
+use pilotage_graph::{
+    Conv, ElementType, Gemm, Graph, GraphBuilder, Op, ReadOptions, Tensor, TensorType, ValueId,
+};
+use pilotage_learning::{Learner, Loss, Network, Optimizer, Schedule, Training};
+use pilotage_training::optimise::channels::{self, ChannelsError};
+use pilotage_training::optimise::recipe::OptimiseRecipe;
+use pilotage_training::optimise::strategy::Strategy;
+use pilotage_training::optimise::{OptimiseError, Optimised, Plan, optimise};
+
+use crate::support::{frame, pedals, steering};
+
+const FRAMES: usize = 200;
+
+const RECIPE: &str = r#"
+model = "lane.onnx"
+precision = "int8"
+domain = "physical"
+
+[input]
+width = 48
+height = 40
+mean = [0.5, 0.45, 0.4]
+std = [0.25, 0.2, 0.25]
+
+[[output]]
+index = 0
+meaning = "steering"
+scale = 0.5
+offset = 0.2
+gate = { mse = 0.05, worst = 0.6 }
+
+[[output]]
+index = 1
+meaning = "throttle"
+scale = 0.1
+offset = 0.4
+gate = { mse = 0.05, worst = 0.6 }
+
+[calibration]
+frames = "tub"
+max_frames = 64
+
+[optimise]
+epochs = 10
+rate = 0.003
+batch = 8
+clusters = 8
+block_s = 0.5
+
+[augment]
+mirror = false
+light = false
+shadow = false
+shift = 0.0
+"#;
+
+/// Builds layers with seeded weights.
+struct Layers {
+    builder: GraphBuilder,
+    state: u64,
+}
+
+impl Layers {
+    fn new() -> Self {
+        Self {
+            builder: GraphBuilder::new("lane"),
+            state: 1,
+        }
+    }
+
+    fn constant(&mut self, name: &str, shape: &[usize], bound: f32, middle: f32) -> ValueId {
+        let mut next = || {
+            self.state = (self.state)
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            middle + bound * ((self.state >> 40) as f32 / (1 << 23) as f32 - 1.0)
+        };
+        let values: Vec<f32> = (0..shape.iter().product()).map(|_| next()).collect();
+        let tensor = Tensor::new(shape.to_vec(), values).unwrap();
+        self.builder.constant(name, tensor).unwrap()
+    }
+
+    fn node(&mut self, name: &str, op: Op, inputs: &[ValueId]) -> ValueId {
+        self.builder.node(name, op, inputs).unwrap()
+    }
+
+    fn convolution(
+        &mut self,
+        name: &str,
+        x: ValueId,
+        weights: [usize; 4],
+        stride: usize,
+    ) -> ValueId {
+        let [units, depth, kernel, groups] = weights;
+        let taps = (depth * kernel * kernel) as f32;
+        let shape = [units, depth, kernel, kernel];
+        let w = self.constant(&format!("{name}.weight"), &shape, (6.0 / taps).sqrt(), 0.0);
+        let pad = if stride == 1 { kernel / 2 } else { 0 };
+        let conv = Conv {
+            kernel: [kernel; 2],
+            strides: [stride; 2],
+            pads: [pad; 4],
+            dilations: [1; 2],
+            groups,
+        };
+        let mut inputs = vec![x, w];
+        if groups == 1 {
+            inputs.push(self.constant(&format!("{name}.bias"), &[units], 0.1, 0.0));
+        }
+        self.node(name, Op::Conv(conv), &inputs)
+    }
+
+    fn dense(&mut self, name: &str, x: ValueId, [units, inputs]: [usize; 2]) -> ValueId {
+        let bound = (6.0 / inputs as f32).sqrt();
+        let w = self.constant(&format!("{name}.weight"), &[units, inputs], bound, 0.0);
+        let bias = self.constant(&format!("{name}.bias"), &[units], 0.1, 0.0);
+        let gemm = Gemm {
+            alpha: 1.0,
+            beta: 1.0,
+            transpose_a: false,
+            transpose_b: true,
+        };
+        self.node(name, Op::Gemm(gemm), &[x, w, bias])
+    }
+
+    fn normalization(&mut self, name: &str, x: ValueId, channels: usize) -> ValueId {
+        let inputs = [
+            ("scale", 0.2, 1.0),
+            ("shift", 0.2, 0.0),
+            ("mean", 0.1, 0.0),
+            ("variance", 0.1, 0.5),
+        ];
+        let inputs = inputs.map(|(what, bound, middle)| {
+            self.constant(&format!("{name}.{what}"), &[channels], bound, middle)
+        });
+        let [scale, shift, mean, variance] = inputs;
+        let op = Op::BatchNormalization { epsilon: 1e-5 };
+        self.node(
+            &format!("{name}.norm"),
+            op,
+            &[x, scale, shift, mean, variance],
+        )
+    }
+
+    fn relu(&mut self, name: &str, x: ValueId) -> ValueId {
+        self.node(&format!("{name}.relu"), Op::Relu, &[x])
+    }
+}
+
+/// Convolutions with batch normalization and a residual connection, and two fully connected layers:
+/// some 6,000 parameters.
+fn network() -> Graph {
+    let mut b = Layers::new();
+    let image = TensorType::new(ElementType::F32, [1, 3, 40, 48]);
+    let x = b.builder.input("image", image).unwrap();
+    let x = b.convolution("conv1", x, [8, 3, 5, 1], 2);
+    let x = b.normalization("conv1", x, 8);
+    let x = b.relu("conv1", x);
+    let x = b.convolution("conv2", x, [12, 8, 3, 1], 2);
+    let x = b.relu("conv2", x);
+    let y = b.convolution("conv3", x, [12, 12, 3, 1], 1);
+    let y = b.relu("conv3", y);
+    let x = b.node("sum", Op::Add, &[x, y]);
+    let x = b.convolution("conv4", x, [8, 12, 3, 1], 2);
+    let x = b.relu("conv4", x);
+    let x = b.node("flatten", Op::Flatten { axis: 1 }, &[x]);
+    let x = b.dense("fc1", x, [24, 96]);
+    let x = b.relu("fc1", x);
+    let x = b.dense("fc2", x, [2, 24]);
+    b.builder.output("controls", x).unwrap();
+    b.builder.finish().unwrap()
+}
+
+/// The network's input for a frame.
+fn normalised(frame: &[u8], input: &mut [f32]) {
+    let plane = input.len() / 3;
+    for (place, value) in input.iter_mut().enumerate() {
+        let (channel, pixel) = (place / plane, place % plane);
+        let byte = f32::from(frame[pixel * 3 + channel]);
+        *value = (byte / 255.0 - [0.5, 0.45, 0.4][channel]) / [0.25, 0.2, 0.25][channel];
+    }
+}
+
+/// The trained network.
+fn trained() -> Graph {
+    let training = Training {
+        optimizer: Optimizer::ADAM,
+        schedule: Schedule::constant(3e-3),
+        loss: Loss::Squared,
+        clip: None,
+        average: None,
+    };
+    let frames: Vec<Vec<u8>> = (0..FRAMES).map(frame).collect();
+    let mut learner = Learner::new(Network::from_graph(&network()).unwrap(), training).unwrap();
+    for step in 0..150 {
+        learner.step(16, &|index, example| {
+            let index = (step * 16 + index) * 7 % FRAMES;
+            normalised(&frames[index], example.inputs[0]);
+            let steering = steering(index).clamp(-1.0, 1.0) as f32;
+            let throttle = 0.5 - 0.2 * steering.abs();
+            example.targets[0] = (steering - 0.2) / 0.5;
+            example.targets[1] = (throttle - 0.4) / 0.1;
+        });
+    }
+    learner.finish().to_graph().unwrap()
+}
+
+/// A folder with the trained model, a recording and the recipe.
+fn project(folder: &Path) -> Plan {
+    pedals(&folder.join("tub"), FRAMES);
+    fs::write(folder.join("lane.onnx"), trained().write()).unwrap();
+    fs::write(folder.join("lane.toml"), RECIPE).unwrap();
+    Plan {
+        recipe: folder.join("lane.toml"),
+        data: vec![folder.join("tub")],
+        model: None,
+        strategies: Vec::new(),
+        out: None,
+        force: false,
+    }
+}
+
+/// The integers of each layer's weights in an engine.
+fn integers(bundle: &Bundle) -> Vec<Vec<i8>> {
+    let graph = Graph::read(&bundle.sections["model.qdq.onnx"], &ReadOptions::default()).unwrap();
+    let weights = graph.values.iter().filter(|value| value.shape.len() > 1);
+    let weights = weights.filter_map(|value| value.constant.as_ref()?.as_i8());
+    weights.map(<[i8]>::to_vec).collect()
+}
+
+fn zeros<T: PartialEq + Default>(layers: &[Vec<T>]) -> f64 {
+    let all: usize = layers.iter().map(Vec::len).sum();
+    let zeros = layers.iter().flatten().filter(|&x| *x == T::default());
+    zeros.count() as f64 / all as f64
+}
+
+/// The weights of the layers whose name begins with `name`.
+fn weights(onnx: &Path, name: &str) -> Vec<Vec<f32>> {
+    let graph = Graph::read(&fs::read(onnx).unwrap(), &ReadOptions::default()).unwrap();
+    let named = graph.values.iter().filter(|value| value.shape.len() > 1);
+    let named = named.filter(|value| value.name.starts_with(name));
+    let weights = named.filter_map(|value| value.constant.as_ref()?.as_f32());
+    weights.map(<[f32]>::to_vec).collect()
+}
+
+/// The most different integers of a layer.
+fn levels(layers: &[Vec<i8>]) -> usize {
+    let count = |layer: &Vec<i8>| layer.iter().collect::<BTreeSet<_>>().len();
+    layers.iter().map(count).max().unwrap()
+}
+
+/// The engine computes the bits that training computed.
+fn assert_same_answers(result: &Optimised, bundle: &Bundle) {
+    let engine = Compiled::of_plan(bundle.plan.clone(), false);
+    let frames: Vec<&[u8]> = result.examples.iter().map(|e| &e.picture[..]).collect();
+    assert!(frames.len() >= 20, "{}", frames.len());
+    let bits = |answer: &[f32]| answer.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    for (answer, example) in engine
+        .answers(&frames)
+        .unwrap()
+        .iter()
+        .zip(&result.examples)
+    {
+        assert_eq!(bits(answer), bits(&example.answer), "{:?}", result.strategy);
+    }
+}
+
+#[test]
+fn every_strategy_buys_what_it_promises() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = project(folder.path());
+    use clap::ValueEnum;
+    plan.strategies = Strategy::value_variants().to_vec();
+    let results = optimise(&plan, |_| ()).unwrap();
+    assert_eq!(results.len(), 17);
+    let source = fs::metadata(folder.path().join("lane.onnx")).unwrap().len();
+    let mut worst: f64 = 0.0;
+    for result in &results {
+        let strategy = result.strategy;
+        let made = compile(&result.toml).unwrap_or_else(|e| panic!("{strategy:?}: {e}"));
+        assert_eq!(made.manifest.precision, strategy.precision().name());
+        let bundle = Bundle::read(&made.bytes).unwrap();
+        if let Some((before, after)) = result.errors {
+            assert!(before < 0.1, "{before}");
+            println!("{strategy:?}: {after}, trained model {before}");
+            worst = worst.max(after);
+        }
+        assert_eq!(result.onnx.is_some(), strategy.trains());
+        let onnx = result.onnx.as_deref().unwrap_or(folder.path());
+        if strategy.is_quantized() {
+            assert_same_answers(result, &bundle);
+        }
+        match strategy {
+            Strategy::Prune => {
+                let zeros = zeros(&weights(onnx, ""));
+                assert!((0.78..0.82).contains(&zeros), "{zeros}");
+            }
+            Strategy::PruneInt8 | Strategy::PruneQat | Strategy::Pqat => {
+                let zeros = zeros(&integers(&bundle));
+                assert!((0.78..0.87).contains(&zeros), "{strategy:?}: {zeros}");
+            }
+            Strategy::PruneLocal => {
+                let share = |name| zeros(&weights(onnx, name));
+                assert!((0.29..0.31).contains(&share("conv")), "{}", share("conv"));
+                assert!((0.49..0.51).contains(&share("fc")), "{}", share("fc"));
+            }
+            Strategy::PruneGlobal => {
+                let zeros = zeros(&weights(onnx, ""));
+                assert!((0.29..0.31).contains(&zeros), "{zeros}");
+            }
+            Strategy::Cqat => {
+                let found = levels(&integers(&bundle));
+                assert!((4..=8).contains(&found), "{found}");
+            }
+            Strategy::Pcqat => {
+                let integers = integers(&bundle);
+                let (zeros, found) = (zeros(&integers), levels(&integers));
+                assert!((0.78..0.87).contains(&zeros), "{zeros}");
+                assert!((3..=8).contains(&found), "{found}");
+            }
+            Strategy::Structured => {
+                let share = result.multiply_adds.unwrap();
+                assert!((0.3..=0.5).contains(&share), "{share}");
+                assert!(fs::metadata(onnx).unwrap().len() < source * 3 / 4);
+            }
+            _ => {}
+        }
+    }
+    assert!(worst < 0.3, "{worst}");
+}
+
+/// A strategy gives the same bytes alone as after others: it starts from the trained model.
+#[test]
+fn no_strategy_depends_on_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = project(folder.path());
+    plan.strategies = vec![Strategy::PruneGlobal, Strategy::Qat];
+    let both = optimise(&plan, |_| ()).unwrap();
+    let onnx = both[1].onnx.clone().unwrap();
+    let after_another = fs::read(&onnx).unwrap();
+    plan.strategies = vec![Strategy::Qat];
+    let error = optimise(&plan, |_| ()).unwrap_err();
+    assert!(matches!(error, OptimiseError::Target(_)), "{error}");
+    plan.force = true;
+    optimise(&plan, |_| ()).unwrap();
+    assert!(fs::read(&onnx).unwrap() == after_another);
+    // Nothing replaces the trained model.
+    plan.out = Some(folder.path().join("lane.onnx"));
+    let error = optimise(&plan, |_| ()).unwrap_err();
+    assert!(error.to_string().contains("lane"), "{error}");
+}
+
+/// A network with every kind of connection between channels.
+fn connected() -> Graph {
+    let mut b = Layers::new();
+    let image = TensorType::new(ElementType::F32, [1, 3, 12, 12]);
+    let x = b.builder.input("image", image).unwrap();
+    let x = b.convolution("a", x, [16, 3, 3, 1], 2);
+    let x = b.normalization("a", x, 16);
+    let x = b.relu("a", x);
+    let y = b.convolution("b", x, [16, 16, 3, 1], 1);
+    let x = b.node("sum", Op::Add, &[x, y]);
+    let x = b.convolution("depthwise", x, [16, 1, 3, 16], 1);
+    let left = b.convolution("left", x, [10, 16, 1, 1], 1);
+    let left = b.relu("left", left);
+    let right = b.convolution("right", x, [12, 16, 1, 1], 1);
+    let right = b.relu("right", right);
+    let x = b.node("both", Op::Concat { axis: 1 }, &[left, right]);
+    let x = b.node(
+        "rows",
+        Op::Transpose {
+            perm: vec![0, 2, 3, 1],
+        },
+        &[x],
+    );
+    let x = b.node("flatten", Op::Flatten { axis: 1 }, &[x]);
+    let x = b.dense("hidden", x, [20, 5 * 5 * 22]);
+    let x = b.relu("hidden", x);
+    let x = b.dense("out", x, [2, 20]);
+    b.builder.output("controls", x).unwrap();
+    b.builder.finish().unwrap()
+}
+
+/// A network without some channels answers as one in which these channels are zero.
+#[test]
+fn removed_channels_leave_the_function_of_the_others() {
+    let graph = connected();
+    let smaller = channels::prune(&graph, 0.4).unwrap();
+    assert!(smaller.multiply_adds <= 0.4 * smaller.before);
+    let layers: BTreeSet<&str> = smaller.removed.iter().map(|(l, _)| l.as_str()).collect();
+    assert!(layers.contains("a") && layers.contains("b"), "{layers:?}");
+    assert!(!layers.contains("out"));
+    let of = |layer: &str| -> BTreeSet<usize> {
+        let removed = smaller.removed.iter().filter(|(l, _)| l == layer);
+        removed.map(|(_, index)| *index).collect()
+    };
+    // The residual connection ties these.
+    assert_eq!(of("a"), of("b"));
+
+    let mut zeroed = graph;
+    for (layer, index) in &smaller.removed {
+        for part in ["weight", "bias", "scale", "shift"] {
+            let name = format!("{layer}.{part}");
+            let Some(value) = zeroed.values.iter_mut().find(|value| value.name == name) else {
+                continue;
+            };
+            let mut data = value.constant.as_ref().unwrap().as_f32().unwrap().to_vec();
+            let row = data.len() / value.shape[0];
+            data[index * row..][..row].fill(0.0);
+            value.constant = Some(Tensor::new(value.shape.clone(), data).unwrap());
+        }
+    }
+    let answers = |graph: &Graph| {
+        Network::from_graph(graph)
+            .unwrap()
+            .answers(8, &|index, example| {
+                for (place, value) in example.inputs[0].iter_mut().enumerate() {
+                    *value = ((place * 31 + index * 17) % 64) as f32 / 32.0 - 1.0;
+                }
+            })
+    };
+    let (expected, found) = (answers(&zeroed), answers(&smaller.graph));
+    for (expected, found) in expected.iter().zip(&found) {
+        assert!((expected - found).abs() < 1e-4, "{expected} {found}");
+    }
+    assert!(expected.iter().any(|x| (x - expected[0]).abs() > 1e-2));
+    let error = channels::prune(&connected(), 0.001).unwrap_err();
+    assert!(matches!(error, ChannelsError::Share { .. }), "{error}");
+}
+
+#[test]
+fn errors_name_the_line_and_the_key() {
+    let message = |from: &str, to: &str| {
+        let text = RECIPE.replace(from, to);
+        assert_ne!(text, RECIPE);
+        OptimiseRecipe::parse("lane.toml", &text)
+            .unwrap_err()
+            .to_string()
+    };
+    let line = 1 + RECIPE
+        .lines()
+        .position(|line| line == "epochs = 10")
+        .unwrap();
+    let found = message("epochs = 10", "epoch = 3");
+    assert!(found.starts_with(&format!("lane.toml:{line}: ")), "{found}");
+    assert!(found.contains("did you mean `epochs`"), "{found}");
+    let found = message("epochs = 10", "strategy = \"prune-locale\"");
+    assert!(found.contains("prune-local"), "{found}");
+    for (to, key) in [
+        ("epochs = 0", "optimise.epochs"),
+        ("from = 0.9", "optimise.from"),
+        ("share = 1.0", "optimise.share"),
+        ("clusters = 1\n#", "optimise.clusters"),
+        ("teacher = -0.1", "optimise.teacher"),
+    ] {
+        let from = if to.starts_with("clusters") {
+            "clusters = 8"
+        } else {
+            "epochs = 10"
+        };
+        let found = message(from, to);
+        assert!(found.contains(key), "{found}");
+    }
+}
