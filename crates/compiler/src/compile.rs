@@ -16,7 +16,7 @@ use pilotage_engine::plan::Plan;
 use pilotage_engine::{
     Bundle, Calibration, Gate, GateLimits, GateResult, Manifest, Output, Trial, ValidationSet,
 };
-use pilotage_graph::{ElementType, Graph, Node, ValueId, widen};
+use pilotage_graph::{ElementType, Graph, Node, ValueId};
 
 pub use error::{CompileError, GateTable, ModelError};
 

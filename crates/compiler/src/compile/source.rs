@@ -5,11 +5,10 @@ use std::path::Path;
 use pilotage_config::Source;
 use pilotage_engine::Output;
 use pilotage_engine::plan::MAX_ITEMS;
-use pilotage_graph::{Graph, ValueId};
+use pilotage_graph::{Graph, ValueId, widen};
 
 use super::ports::{image_input, resolve_outputs};
 use super::{CompileError, ModelError, fixed};
-use crate::float16::widen;
 use crate::model_file::{ModelFile, Problem};
 use crate::recipe::Recipe;
 use crate::table::Tensors;

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use pilotage_engine::GateResult;
 use pilotage_engine::plan::Plan;
-use pilotage_graph::{ElementType, Graph, Node, Op, ReadOptions, Tensor, TensorData, ValueId};
+use pilotage_engine::{Gate, GateResult};
+use pilotage_graph::{
+    ElementType, Graph, Node, Op, ReadOptions, Tensor, TensorData, ValueId, dequantize,
+};
 
 use super::quantized::{CPU_PLAN, QDQ_MODEL, Quantized, REPORT_FRAMES};
 use super::{CompileError, Model, ModelError, sections};
-use crate::dequantize::dequantize;
 use crate::evaluate::evaluate;
-use crate::gate::Gate;
 use crate::lower::{PortLayout, Weights, lower_weights};
 use crate::network::Network;
 use crate::progress::{Run, Stage};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use pilotage_guard::{CommandLink, GuardedCar, OperatorLink, SocketLink, StopError, Stopped};
+use pilotage_guard::{CommandLink, GuardedCar, SocketLink, StopError, Stopped};
 use pilotage_vehicle::{Command as Drive, Domain, monotonic};
 use rustix::process::{Pid, Signal, kill_process};
 

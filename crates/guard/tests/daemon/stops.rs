@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-use pilotage_guard::{CommandLink, OperatorLink, Record, SocketLink, State, StopReason, Stopped};
+use pilotage_guard::{CommandLink, Record, SocketLink, State, StopReason, Stopped};
 use rustix::process::Signal;
 
 use crate::car::{Car, GUARD, message, stop};

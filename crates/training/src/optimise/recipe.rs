@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use pilotage_compiler::{
     CalibrationRecipe, FixedInput, LayerPrecision, OnGateFailure, Precision, Recipe, RecipeOutput,
-    TensorRtRecipe, ThrottleRecipe,
+    ThrottleRecipe, WeightsRecipe,
 };
 use pilotage_config::{ConfigError, LONGEST_FILE, ReadError, Source, read};
+use pilotage_engine::TensorRtRecipe;
 use pilotage_learning::RangeUpdate;
 use pilotage_vehicle::Domain;
 use pilotage_vision::Preprocess;
@@ -158,6 +159,7 @@ struct File {
     layers: BTreeMap<String, LayerPrecision>,
     #[serde(default)]
     tensorrt: TensorRtRecipe,
+    weights: Option<WeightsRecipe>,
     #[serde(default)]
     optimise: Settings,
     #[serde(default)]
@@ -198,6 +200,7 @@ impl OptimiseRecipe {
             output: content.output,
             calibration: Some(content.calibration.unwrap_or_else(any)),
             layers: content.layers,
+            weights: content.weights,
             tensorrt: content.tensorrt,
         };
         compile.check(&source)?;

@@ -6,7 +6,6 @@ use pilotage_graph::Graph;
 use super::OptimiseError;
 use super::task::{Task, shape};
 use crate::architecture::Architecture;
-use crate::export;
 use crate::network::Statistics;
 
 /// Pictures that the statistics of the input are measured on.
@@ -29,14 +28,8 @@ pub fn student(task: &Task<'_>) -> Result<Graph, OptimiseError> {
         return Err(OptimiseError::Bins);
     }
     let network = Architecture::new(settings.student, shape(input), task.wanted.len())?;
-    let weights = network.fresh(&task.means(), settings.seed);
-    let statistics = statistics(task);
-    Ok(export::graph(
-        &network,
-        &statistics,
-        &weights,
-        input.layout,
-    )?)
+    let (statistics, means) = (statistics(task), task.means());
+    Ok(network.graph(&statistics, &means, input.layout, settings.seed)?)
 }
 
 /// The outputs of the student for the recipe of `pilotage compile`, which has the controls in the
