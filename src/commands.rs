@@ -9,6 +9,7 @@ pub mod drive;
 pub mod evaluate;
 pub mod gamepad;
 pub mod gpu_engine;
+pub mod gpu_plan;
 pub mod guard;
 pub mod inspect;
 pub mod log;

@@ -1,5 +1,6 @@
 //! Engines that are compiled in, and engines in files.
 
+pub mod builder;
 mod fallback;
 pub mod gpu;
 mod process;
@@ -240,18 +241,23 @@ impl GpuSetup {
         let order =
             gpu::order(&self.places, options).map_err(|error| NotStarted::System(error.into()))?;
         let setup = self.clone();
-        ProcessEngine::start(move || setup.command(), order, file, limits)
+        ProcessEngine::start(move || setup.command_for(gpu::COMMAND), order, file, limits)
     }
 
-    fn command(&self) -> Command {
-        match &self.program {
-            None => gpu::command(),
-            Some(program) => {
-                let mut command = Command::new(program);
-                command.arg(gpu::COMMAND);
+    /// The command that runs a hidden subcommand of Pilotage: with this program's file, also if another
+    /// version has been installed since.
+    fn command_for(&self, subcommand: &str) -> Command {
+        use std::os::unix::process::CommandExt;
+        let mut command = match &self.program {
+            None => {
+                let mut command = Command::new("/proc/self/exe");
+                command.arg0("pilotage");
                 command
             }
-        }
+            Some(program) => Command::new(program),
+        };
+        command.arg(subcommand);
+        command
     }
 }
 

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use pilotage::commands::{
-    bench, check, compile, data, doctor, drive, evaluate, gamepad, gpu_engine, guard, inspect, log,
-    operator, race, record, replay, trim, why,
+    bench, check, compile, data, doctor, drive, evaluate, gamepad, gpu_engine, gpu_plan, guard,
+    inspect, log, operator, race, record, replay, trim, why,
 };
 
 /// Drives a car with a driving policy in ONNX.
@@ -63,6 +63,9 @@ enum Command {
     /// Run as the process of a GPU's engine; `drive` starts this command
     #[command(hide = true)]
     GpuEngine(gpu_engine::Options),
+    /// Run as the process that builds a GPU's plan; `compile` starts this command
+    #[command(hide = true)]
+    GpuPlan(gpu_plan::Options),
     /// Measure how fast an engine is on this machine, layer by layer
     Bench(bench::Options),
     /// Show what this machine has and lacks for driving, and how to fix each problem
@@ -104,6 +107,7 @@ fn run() -> ExitCode {
         Command::Inspect(options) => inspect::run(&options),
         Command::Guard(options) => guard::run(&options),
         Command::GpuEngine(options) => gpu_engine::run(&options),
+        Command::GpuPlan(options) => gpu_plan::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Doctor(options) => doctor::run(&options),
     };

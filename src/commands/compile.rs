@@ -15,6 +15,7 @@ use pilotage_gpu::GpuPolicy;
 use pilotage_vehicle::Domain;
 use serde::de::DeserializeOwned;
 
+pub(super) use machine::show;
 use progress::Display;
 use recipe::Chosen;
 
@@ -164,7 +165,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         let title = format!("{name}, {}", compiled.manifest.precision);
         plot::layer_picture(file, &title, &compiled.layers)?;
     }
-    machine::plan(&Bundle::read(&compiled.bytes)?, gpu, options.report)?;
+    machine::plan(&compiled.bytes, gpu, options.report)?;
     Ok(ExitCode::SUCCESS)
 }
 

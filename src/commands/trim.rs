@@ -20,6 +20,8 @@ use pilotage_vehicle::monotonic;
 use crate::guarded::GuardConnection;
 use edit::{Found, edit};
 
+mod outputs_off;
+
 /// Options of `pilotage trim`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -139,6 +141,12 @@ impl Session<'_> {
                     None => return Ok(None),
                     Some(swapped) => is_swapped = swapped,
                 }
+            }
+            if point == Point::OutputsOff {
+                if !self.ask_outputs_off(typed)? {
+                    return Ok(None);
+                }
+                continue;
             }
             if let Point::LeftWheel | Point::RightWheel | Point::Wheels = point {
                 match self.ask_wheel(point, typed)? {
@@ -272,7 +280,7 @@ impl Session<'_> {
         loop {
             let limit = match point {
                 Point::Neutral | Point::LeftWheel | Point::RightWheel | Point::Wheels => MOTOR,
-                Point::Centre | Point::Left | Point::Right => SERVO,
+                Point::Centre | Point::Left | Point::Right | Point::OutputsOff => SERVO,
             };
             let over = shown && began.elapsed() >= limit;
             if over {

@@ -1,7 +1,7 @@
 //! The engine on the GPU: what its process is asked to make, and how.
 
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use pilotage_engine::Bundle;
@@ -14,15 +14,48 @@ use super::process;
 /// The hidden subcommand that runs the process.
 pub const COMMAND: &str = "gpu-engine";
 
-/// Where TensorRT is, and how a plan is run, as text for the process.
-#[derive(Debug, Serialize, Deserialize)]
-struct Order {
+/// The folders of TensorRT, its shims and its plans, as text for a process.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Places {
     libraries: Option<PathBuf>,
     shims: Vec<PathBuf>,
     /// Whether the shims must belong to root.
     root_only: bool,
     headers: Vec<PathBuf>,
     plans: PathBuf,
+}
+
+impl From<&TensorRtPaths> for Places {
+    fn from(places: &TensorRtPaths) -> Self {
+        Self {
+            libraries: places.libraries.clone(),
+            shims: places.shims.folders().to_vec(),
+            root_only: matches!(places.shims, Shims::RootOnly(_)),
+            headers: places.headers.clone(),
+            plans: places.plans.clone(),
+        }
+    }
+}
+
+impl From<Places> for TensorRtPaths {
+    fn from(places: Places) -> Self {
+        let shims = match (places.root_only, places.shims.first()) {
+            (false, Some(folder)) => Shims::In(folder.clone()),
+            _ => Shims::RootOnly(places.shims),
+        };
+        Self {
+            libraries: places.libraries,
+            shims,
+            headers: places.headers,
+            plans: places.plans,
+        }
+    }
+}
+
+/// Where TensorRT is, and how a plan is run, as text for the process.
+#[derive(Debug, Serialize, Deserialize)]
+struct Order {
+    places: Places,
     /// `None`: as the device demands.
     mapped: Option<bool>,
     sleep: bool,
@@ -35,11 +68,7 @@ struct Order {
 /// When a path is not UTF-8.
 pub(super) fn order(places: &TensorRtPaths, options: RunOptions) -> serde_json::Result<String> {
     serde_json::to_string(&Order {
-        libraries: places.libraries.clone(),
-        shims: places.shims.folders().to_vec(),
-        root_only: matches!(places.shims, Shims::RootOnly(_)),
-        headers: places.headers.clone(),
-        plans: places.plans.clone(),
+        places: places.into(),
         mapped: options
             .transfer
             .map(|transfer| transfer == Transfer::Mapped),
@@ -51,26 +80,11 @@ pub(super) fn order(places: &TensorRtPaths, options: RunOptions) -> serde_json::
 impl Order {
     fn read(text: &str) -> serde_json::Result<(TensorRtPaths, RunOptions)> {
         let Self {
-            libraries,
-            shims,
-            root_only,
-            headers,
-            plans,
+            places,
             mapped,
             sleep,
             limit,
         } = serde_json::from_str(text)?;
-        let mut folders = shims.iter();
-        let shims = match (root_only, folders.next()) {
-            (false, Some(folder)) => Shims::In(folder.clone()),
-            _ => Shims::RootOnly(shims),
-        };
-        let places = TensorRtPaths {
-            libraries,
-            shims,
-            headers,
-            plans,
-        };
         let options = RunOptions {
             transfer: mapped.map(|mapped| match mapped {
                 true => Transfer::Mapped,
@@ -83,17 +97,8 @@ impl Order {
             limit,
             ..RunOptions::default()
         };
-        Ok((places, options))
+        Ok((places.into(), options))
     }
-}
-
-/// The command that runs the process of a GPU's engine: this program's file, also if another version
-/// has been installed since.
-pub(super) fn command() -> Command {
-    use std::os::unix::process::CommandExt;
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("pilotage").arg(COMMAND);
-    command
 }
 
 /// Runs as the process of a GPU's engine.

@@ -124,6 +124,8 @@ impl Machine {
             fs::create_dir(machine.path(folder)).unwrap();
             mode(&machine.path(folder), 0o755);
         }
+        // Another user builds the plan for root.
+        mode(machine.place.path(), 0o755);
         symlink(&headers.folder, machine.path("headers")).unwrap();
         let tensorrt = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/tensorrt");
         let stand_in = tensorrt.join("tests/stand-in");
@@ -159,16 +161,21 @@ impl Machine {
         // INT8 in, planar; float out.
         let header = format!("{input} 2 4 1 3 66 200 {output} 0 2 1 2\n");
         fs::write(machine.path("answers"), header).unwrap();
-        let prepared = machine.run_drive(
-            &DriveOptions {
-                prepare: true,
-                frames: Some(0),
-                ..DriveOptions::default()
-            },
-            &[],
-        );
-        assert!(prepared.error.is_none(), "{prepared:?}");
+        mode(&machine.path("answers"), 0o644);
+        let prepared = machine.prepare(&[]);
+        assert!(prepared.starts_with("int8: "), "{prepared}");
         machine
+    }
+
+    /// Prepares the plan. Returns its precision and notes, or the error.
+    pub fn prepare(&self, environment: &[(&str, &str)]) -> String {
+        let options = DriveOptions {
+            prepare: true,
+            frames: Some(0),
+            ..DriveOptions::default()
+        };
+        let report = self.run_drive(&options, environment);
+        report.prepared.unwrap()
     }
 
     /// Replaces TensorRT's library with one of NVIDIA's own, under the same name. NVIDIA's looks for
@@ -183,6 +190,23 @@ impl Machine {
         symlink(library, place).unwrap();
         // The substitute's parser does not fit the other library.
         let _ = fs::remove_file(self.library("nvonnxparser"));
+    }
+
+    /// The file of the plan.
+    pub fn plan(&self) -> PathBuf {
+        let mut files = fs::read_dir(self.path("plans")).unwrap();
+        let mut plan = files.find_map(|entry| {
+            let file = entry.unwrap().path();
+            file.extension()
+                .is_some_and(|end| end == "plan")
+                .then_some(file)
+        });
+        plan.take().unwrap()
+    }
+
+    /// Deletes the plan.
+    pub fn forget(&self) {
+        fs::remove_file(self.plan()).unwrap();
     }
 
     /// The version of its TensorRT.
@@ -202,6 +226,7 @@ impl Machine {
     /// Makes a drive in a separate process, and returns its report.
     pub fn run_drive(&self, options: &DriveOptions, environment: &[(&str, &str)]) -> DriveReport {
         let run = tempfile::tempdir_in(self.place.path()).unwrap();
+        mode(run.path(), 0o755);
         let at = |name: &str| run.path().join(name);
         fs::write(at("options"), serde_json::to_vec(options).unwrap()).unwrap();
         let mut folders = vec![self.path("libraries")];

@@ -21,6 +21,8 @@ mod table;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use machine::Machine;
@@ -350,6 +352,51 @@ fn a_hanging_driver_does_not_stop_the_car_with_a_fallback_and_stops_it_at_once_w
         // First a frame is waited for, then the GPU.
         assert!(after < 175.0, "{after} ms");
     }
+}
+
+/// Only where the tests run as root is it another user than theirs.
+#[test]
+fn a_plan_is_built_without_roots_rights_and_kept_with_them() {
+    let machine = Machine::new();
+    machine.forget();
+    let log = machine.path("users");
+    fs::write(&log, "").unwrap();
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o666)).unwrap();
+    let prepared = machine.prepare(&[("STAND_IN_USER", log.to_str().unwrap())]);
+    assert!(prepared.starts_with("int8: "), "{prepared}");
+    let own = rustix::process::geteuid();
+    let users = fs::read_to_string(&log).unwrap();
+    // The parser has written its user and groups once, then the runtime that validates the plan.
+    assert_eq!(users.lines().count(), 2, "{users}");
+    for line in users.lines() {
+        println!("this test is user {own:?}; the plan was built by {line}");
+        let ids: Vec<u32> = line.split(' ').map(|id| id.parse().unwrap()).collect();
+        match own.is_root() {
+            true => assert!(!ids.contains(&0), "{users}"),
+            false => assert_eq!(ids[0], own.as_raw(), "{users}"),
+        }
+    }
+    let plan = machine.plan();
+    let plan = fs::metadata(&plan).unwrap();
+    assert_eq!((plan.uid(), plan.mode() & 0o022), (own.as_raw(), 0));
+}
+
+#[test]
+fn a_model_that_ends_nvidias_parser_ends_neither_the_build_nor_this_program() {
+    let machine = Machine::new();
+    machine.forget();
+    let prepared = machine.prepare(&[("STAND_IN_CRASH_ON", "QuantizeLinear")]);
+    assert!(prepared.starts_with("fp16, from int8: "), "{prepared}");
+    assert!(
+        prepared.contains("no INT8 plan: the process that builds the plan has failed: signal: 6"),
+        "{prepared}"
+    );
+    machine.forget();
+    let prepared = machine.prepare(&[("STAND_IN_CRASH_ON", "Conv")]);
+    assert!(
+        prepared.starts_with("error: the process that builds the plan has failed: signal: 6"),
+        "{prepared}"
+    );
 }
 
 /// Shim and substitutes under AddressSanitizer: a use after free or out of bounds ends the process.

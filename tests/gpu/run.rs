@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use pilotage::car::{BackendKind, Car, OnGpuFailure};
@@ -14,7 +16,7 @@ use pilotage::guarded::GuardProcess;
 use pilotage::pilot::Dropped;
 use pilotage::simulation::{Pace, SimulatedDrive};
 use pilotage_engine::{Bundle, CpuEngine, CpuOptions, Engine, TensorMut, TensorRef};
-use pilotage_gpu::{TensorRtPaths, prepare};
+use pilotage_gpu::TensorRtPaths;
 use pilotage_guard::Mode;
 use pilotage_vehicle::{Domain, monotonic};
 use rustix::process::{Pid, Signal, kill_process};
@@ -77,6 +79,8 @@ impl Default for DriveOptions {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct DriveReport {
     pub backend: String,
+    /// The plan's precision and notes, if it was built.
+    pub prepared: Option<String>,
     pub notes: Vec<String>,
     pub completed: bool,
     /// Every command: steering and throttle, as bits.
@@ -140,9 +144,17 @@ pub fn run_in_child(place: &Path) {
     let engine = move || CpuEngine::new(&plan, CpuOptions::default()).unwrap();
     let fault = run.join("fault");
     std::thread::spawn(move || answer(&listener, &engine, &fault));
+    // Another user builds the plan for root.
+    fs::set_permissions(run.join("ask"), fs::Permissions::from_mode(0o777)).unwrap();
     let places = machine::places(place);
+    let mut prepared = None;
     if options.prepare {
-        prepare(&bundle, &places, &|_| true).unwrap();
+        let file = engines::compiled_in("pilotnet").unwrap();
+        let made = setup(&places).prepare(file, &bundle);
+        prepared = Some(match made {
+            Ok(prepared) => format!("{}: {}", prepared.precision, prepared.notes.join("; ")),
+            Err(error) => format!("error: {error}"),
+        });
     }
     let ended = Arc::new(AtomicBool::new(false));
     let held_up = std::thread::spawn({
@@ -150,6 +162,7 @@ pub fn run_in_child(place: &Path) {
         move || held_up(&ended)
     });
     let mut report = drive(BackendKind::TensorRt, &options, &places, &run);
+    report.prepared = prepared;
     ended.store(true, Ordering::Relaxed);
     report.held_up = held_up.join().unwrap();
     fs::write(run.join("report"), serde_json::to_vec(&report).unwrap()).unwrap();
@@ -212,6 +225,17 @@ fn engine_processes() -> Vec<Pid> {
     own.into_iter().filter(is_engine).collect()
 }
 
+/// The GPU's processes run the program `pilotage`. It is opened here, because the user who builds the
+/// plan for root may not enter the folder of the build.
+fn setup(places: &TensorRtPaths) -> GpuSetup {
+    static PROGRAM: OnceLock<fs::File> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| fs::File::open(env!("CARGO_BIN_EXE_pilotage")).unwrap());
+    GpuSetup {
+        places: places.clone(),
+        program: Some(format!("/proc/self/fd/{}", program.as_raw_fd()).into()),
+    }
+}
+
 /// Drives; without a GPU if the backend is the CPU.
 pub fn drive(
     backend: BackendKind,
@@ -227,11 +251,7 @@ pub fn drive(
     let car = car(backend, options);
     fault.begin(When::Start);
     let start = Instant::now();
-    let setup = GpuSetup {
-        places: places.clone(),
-        program: Some(env!("CARGO_BIN_EXE_pilotage").into()),
-    };
-    let loaded = engines::load_with(&car, &setup);
+    let loaded = engines::load_with(&car, &setup(places));
     let mut report = DriveReport {
         started: start.elapsed().as_secs_f64() * 1e3,
         ..DriveReport::default()

@@ -10,6 +10,10 @@ use tooling::invocation::Invocation;
 /// The options of the test.
 #[derive(Debug, Args)]
 pub struct Options {
+    /// Test the use of CUDA only, on a machine that has a GPU's driver and no TensorRT. Arguments are
+    /// cases of crates/tensorrt/examples/driver.rs
+    #[arg(long)]
+    driver_only: bool,
     /// Arguments for benches/gpu; see its --help
     #[arg(last = true)]
     arguments: Vec<String>,
@@ -18,8 +22,10 @@ pub struct Options {
 /// Builds the test for this machine and runs it. Returns false when a plan is wrong, or when
 /// something is missing; the test prints what.
 pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
-    let mut test =
-        Invocation::new("cargo run --quiet --release --package pilotage --example gpu_test --");
+    let mut test = Invocation::new(match options.driver_only {
+        true => "cargo run --quiet --release --package tensorrt-rs --example driver --",
+        false => "cargo run --quiet --release --package pilotage --example gpu_test --",
+    });
     for argument in &options.arguments {
         test = test.arg(argument);
     }

@@ -64,6 +64,12 @@ pub enum PrepareError {
         .0.iter().map(gate_line).collect::<String>()
     )]
     Gate(Vec<GateResult>),
+    /// Another process builds the plan, and reported why it cannot.
+    #[error("{0}")]
+    Reported(String),
+    /// The process that builds the plan ended, or answered what it should not.
+    #[error("the process that builds the plan has failed: {0}")]
+    Process(String),
     /// The plan could not be loaded from the cache, or stored there.
     #[error(transparent)]
     Keep(#[from] CacheError),

@@ -10,6 +10,7 @@ mod error;
 mod gpu_policy;
 mod machine;
 mod nhwc;
+mod prepare;
 mod shims;
 mod trust;
 mod validation;
@@ -18,7 +19,9 @@ pub use cache::{CacheError, PlanCache, PlanKey};
 pub use engine::TensorRtEngine;
 pub use error::PrepareError;
 pub use gpu_policy::{GpuPolicy, UnknownGpuPolicy};
-pub use machine::{Prepared, TensorRtPaths, ValidatedPlan, load, prepare};
 pub use nhwc::{NhwcAdapter, PortMismatch};
+pub use prepare::{
+    Built, Prepared, Proven, TensorRtPaths, ValidatedPlan, load, prepare, prepare_elsewhere, prove,
+};
 pub use shims::installed_shims;
 pub use trust::{UntrustedEngine, check_engine_file};

@@ -1,5 +1,4 @@
-//! `pilotage compile --for-this-machine`: builds a plan from an engine file and validates it on
-//! this machine.
+//! An engine file and this machine: the plan's key, how it is built, validated and stored.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -9,133 +8,22 @@ use pilotage_engine::plan::PlanPort;
 use pilotage_engine::{
     Bundle, Engine, EngineError, GateResult, Port, TensorRtRecipe, ValidationSet,
 };
-use pilotage_graph::{Graph, GraphError, ReadOptions, dequantize, float_weights, float32_types};
+use pilotage_graph::{dequantize, float_weights, float32_types};
 use sha2::{Digest, Sha256};
 use tensorrt_rs::{
-    BuildOptions, Device, Plan, PlanError, Product, Progress, RunOptions, Shims, TensorRt,
-    TensorRtError, TrustedBytes, TrustedReadError, Typing, store,
+    BuildOptions, Device, Plan, PlanError, Product, Progress, RunOptions, TensorRt, TensorRtError,
+    TrustedBytes, TrustedReadError, Typing, store,
 };
 
 use crate::cache::{CacheError, PlanCache, PlanKey};
 use crate::engine::TensorRtEngine;
 use crate::error::PrepareError;
 use crate::nhwc::NhwcAdapter;
-use crate::{shims, validation};
-
-/// The folders of TensorRT, its shims and its plans on this machine.
-#[derive(Debug, Clone)]
-pub struct TensorRtPaths {
-    /// The folder of TensorRT's libraries. `None`: the loader's search path.
-    pub libraries: Option<PathBuf>,
-    /// The folders of the shims. A missing shim is compiled.
-    pub shims: Shims,
-    /// The folders of TensorRT's headers. Empty: `TENSORRT_INCLUDE`, or where JetPack installs
-    /// them.
-    pub headers: Vec<PathBuf>,
-    /// The folder of the plans.
-    pub plans: PathBuf,
-}
-
-impl Default for TensorRtPaths {
-    fn default() -> Self {
-        Self {
-            libraries: None,
-            shims: shims::installed_shims(),
-            headers: Vec::new(),
-            plans: PlanCache::INSTALLED.into(),
-        }
-    }
-}
-
-/// A plan that is stored and has passed the gate on this machine.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Prepared {
-    /// The plan's file.
-    pub file: PathBuf,
-    /// The version of TensorRT and the name of the device.
-    pub backend: String,
-    /// The plan's precision.
-    pub precision: String,
-    /// The errors against fp32, measured by this call.
-    pub gate: Vec<GateResult>,
-    /// Notes for the user.
-    pub notes: Vec<String>,
-    /// The layers, as reported by TensorRT. `None` if the plan had been built before.
-    pub layers: Option<String>,
-}
-
-/// Compiles the shim if needed, builds the plan of `bundle` for this machine's GPU, compares it
-/// with the fp32 answers in the bundle, and stores it only if it passes the gate. A plan that was
-/// stored before is not built again, but compared again.
-///
-/// The model in the bundle is untrusted: `pilotage-graph` parses it before TensorRT is loaded, and
-/// NVIDIA's parser reads only what `pilotage-graph` writes of it.
-///
-/// # Errors
-/// When any of these steps fails. In that case no plan is stored.
-pub fn prepare(
-    bundle: &Bundle,
-    places: &TensorRtPaths,
-    progress: &(dyn Fn(Progress<'_>) -> bool + Sync),
-) -> Result<Prepared, PrepareError> {
-    let device = Device::first()?;
-    // A bundle without a model is rejected below, after TensorRT was found.
-    let model = model_of(bundle).map_or_else(|_| Ok(Vec::new()), rewritten)?;
-    let mut notes = Vec::new();
-    let library = shims::open(places, &mut notes)?;
-    let target = Target::new(bundle, places, device, library)?;
-    let options = RunOptions::default();
-    match target.kept(options) {
-        Ok(kept) => {
-            return Ok(Prepared {
-                file: target.cache.path(&target.key(kept.precision)),
-                backend: target.backend(),
-                precision: kept.precision.to_owned(),
-                gate: kept.gate,
-                notes,
-                layers: None,
-            });
-        }
-        Err(PrepareError::Keep(CacheError::None { .. })) => {}
-        Err(error) => notes.push(format!("built anew: {error}")),
-    }
-    target.build(&model, notes, progress)
-}
-
-/// A plan that was loaded and validated on this machine.
-pub struct ValidatedPlan {
-    /// The engine that runs the plan, with the ports of the CPU plan.
-    pub engine: NhwcAdapter<TensorRtEngine>,
-    /// The plan's precision.
-    pub precision: String,
-    /// The errors against fp32.
-    pub gate: Vec<GateResult>,
-}
-
-/// Loads the plan that [`prepare`] stored for `bundle`, and compares it again with the fp32 answers
-/// in the bundle. Nothing is compiled, built or written.
-///
-/// # Errors
-/// When there is no such plan, or loading or comparing it fails.
-pub fn load(
-    bundle: &Bundle,
-    places: &TensorRtPaths,
-    options: RunOptions,
-) -> Result<ValidatedPlan, PrepareError> {
-    let device = Device::first()?;
-    let product = Product::TensorRt;
-    let library = TensorRt::open(product, places.libraries.as_deref(), &places.shims)?;
-    let target = Target::new(bundle, places, device, library)?;
-    let kept = target.kept(options)?;
-    Ok(ValidatedPlan {
-        engine: kept.engine,
-        precision: kept.precision.to_owned(),
-        gate: kept.gate,
-    })
-}
+use crate::prepare::{Built, Prepared, Proven, TensorRtPaths};
+use crate::validation;
 
 /// An engine file and the machine that its plan is for.
-struct Target<'a> {
+pub(crate) struct Target<'a> {
     bundle: &'a Bundle,
     device: Device,
     library: TensorRt,
@@ -148,14 +36,14 @@ struct Target<'a> {
 }
 
 /// A validated plan from the cache.
-struct Kept<'a> {
-    engine: NhwcAdapter<TensorRtEngine>,
-    precision: &'a str,
-    gate: Vec<GateResult>,
+pub(crate) struct Kept<'a> {
+    pub(crate) engine: NhwcAdapter<TensorRtEngine>,
+    pub(crate) precision: &'a str,
+    pub(crate) gate: Vec<GateResult>,
 }
 
 impl<'a> Target<'a> {
-    fn new(
+    pub(crate) fn new(
         bundle: &'a Bundle,
         places: &'a TensorRtPaths,
         device: Device,
@@ -193,7 +81,7 @@ impl<'a> Target<'a> {
     }
 
     /// Loads the stored plan and validates it.
-    fn kept(&self, options: RunOptions) -> Result<Kept<'a>, PrepareError> {
+    pub(crate) fn kept(&self, options: RunOptions) -> Result<Kept<'a>, PrepareError> {
         let precision = self.bundle.manifest.precision.as_str();
         // Where no INT8 plan could be had, another was stored in its place.
         let (plan, precision) = match self.cache.load(&self.key(precision)) {
@@ -276,30 +164,59 @@ impl<'a> Target<'a> {
         }))
     }
 
-    /// Builds, validates and stores a plan of `model`, the bundle's model after [`rewritten`].
+    pub(crate) fn is_int8(&self) -> bool {
+        self.bundle.sections.contains_key(QDQ)
+    }
+
+    /// Validates the stored plan, or builds one of `model`, the bundle's model as [`crate::prepare`] has rewritten it.
+    pub(crate) fn prove(
+        &self,
+        model: &[u8],
+        without_int8: Option<&str>,
+        progress: &(dyn Fn(Progress<'_>) -> bool + Sync),
+    ) -> Result<Proven, PrepareError> {
+        let mut notes = Vec::new();
+        if without_int8.is_none() {
+            match self.kept(RunOptions::default()) {
+                Ok(kept) => {
+                    return Ok(Proven {
+                        precision: kept.precision.to_owned(),
+                        gate: kept.gate,
+                        notes,
+                        built: None,
+                    });
+                }
+                Err(PrepareError::Keep(CacheError::None { .. })) => {}
+                Err(error) => notes.push(format!("built anew: {error}")),
+            }
+        }
+        self.build(model, without_int8, notes, progress)
+    }
+
+    /// Builds and validates a plan of `model`.
     fn build(
         &self,
         model: &[u8],
+        without_int8: Option<&str>,
         mut notes: Vec<String>,
         progress: &(dyn Fn(Progress<'_>) -> bool + Sync),
-    ) -> Result<Prepared, PrepareError> {
+    ) -> Result<Proven, PrepareError> {
         let (library, recipe) = (&self.library, &self.recipe);
         self.device.use_here()?;
         let timing_file = self.timing_file();
-        let use_timing_cache = recipe.timing_cache.unwrap_or(true);
         // Without a timing cache, or with an unreadable one, the build only takes longer.
-        let timing_cache = match use_timing_cache {
+        let timing_cache = match self.uses_timing_cache() {
             true => match self.cache.read(&timing_file, MAX_TIMING_BYTES) {
                 Ok(read) => Some(read),
                 Err(TrustedReadError::Read(_)) => None,
                 Err(error) => {
-                    notes.push(self.cache.unread(timing_file.clone(), error).to_string());
+                    notes.push(self.cache.unread(timing_file, error).to_string());
                     None
                 }
             },
             false => None,
         };
-        let int8 = self.bundle.sections.contains_key(QDQ);
+        let int8 = self.is_int8();
         // A DLA runs layers in the precisions of the flags only.
         let strongly_typed = library.typing() == Typing::Either && recipe.dla_core.is_none();
         let by_flags = library.typing() != Typing::ByModel && !strongly_typed;
@@ -315,10 +232,11 @@ impl<'a> Target<'a> {
             progress: Some(progress),
             ..BuildOptions::default()
         };
-        let first = match recipe.dla_core {
+        let first = match (without_int8, recipe.dla_core) {
+            (Some(reason), _) if int8 => Err(reason.to_owned()),
             // NVIDIA in https://github.com/NVIDIA/TensorRT/issues/2222: "DLA doesn't support QAT
             // yet", that is, QDQ models. All layers would fall back to the GPU.
-            Some(_) if int8 => Err("a DLA takes no quantised models".to_owned()),
+            (_, Some(_)) if int8 => Err("a DLA takes no quantised models".to_owned()),
             _ => match self.attempt(&self.readable(model)?, &options) {
                 Err(error) if int8 && other_may_do(&error) => Err(match error {
                     PrepareError::TensorRt(TensorRtError::NoFastInt8) => {
@@ -347,24 +265,68 @@ impl<'a> Target<'a> {
             Ok(attempt) => (attempt, self.bundle.manifest.precision.as_str()),
         };
 
-        let file = self.cache.keep(&self.key(made), &plan.bytes)?;
-        if use_timing_cache
-            && let Some(new) = &plan.timing_cache
-            && let Err(error) = store(&timing_file, new)
-        {
-            notes.push(format!(
-                "{}: {error}; the next build takes as long",
-                timing_file.display()
-            ));
-        }
-        Ok(Prepared {
-            file,
-            backend: self.backend(),
+        Ok(Proven {
             precision: made.to_owned(),
             gate,
             notes,
-            layers: plan.layers,
+            built: Some(Built {
+                plan: plan.bytes.to_vec(),
+                timing_cache: plan.timing_cache.as_deref().map(<[u8]>::to_vec),
+                layers: plan.layers,
+            }),
         })
+    }
+
+    fn uses_timing_cache(&self) -> bool {
+        self.recipe.timing_cache.unwrap_or(true)
+    }
+
+    /// Stores a plan that was built, if it is one of this engine file's.
+    pub(crate) fn store(
+        &self,
+        proven: Proven,
+        mut notes: Vec<String>,
+    ) -> Result<Prepared, PrepareError> {
+        let precision = proven.precision;
+        if ![&self.bundle.manifest.precision, self.replacement()].contains(&precision.as_str()) {
+            let reason = format!("a plan of `{}` was not asked for", precision.escape_debug());
+            return Err(PrepareError::Process(reason));
+        }
+        if !proven.gate.iter().all(GateResult::passes) {
+            return Err(PrepareError::Gate(proven.gate));
+        }
+        notes.extend(proven.notes);
+        let key = self.key(&precision);
+        let (file, layers) = match proven.built {
+            None => (self.cache.path(&key), None),
+            Some(built) => (self.cache.keep(&key, &built.plan)?, {
+                if let Some(times) = &built.timing_cache {
+                    notes.extend(self.store_times(times));
+                }
+                built.layers
+            }),
+        };
+        Ok(Prepared {
+            file,
+            backend: self.backend(),
+            precision,
+            gate: proven.gate,
+            notes,
+            layers,
+        })
+    }
+
+    /// Stores the timing cache. Returns a note if that fails.
+    fn store_times(&self, times: &[u8]) -> Option<String> {
+        if !self.uses_timing_cache() {
+            return None;
+        }
+        let file = self.timing_file();
+        let error = store(&file, times).err()?;
+        Some(format!(
+            "{}: {error}; the next build takes as long",
+            file.display()
+        ))
     }
 
     /// The precision of the plan that replaces an INT8 plan. The replacing model has float32 types,
@@ -444,7 +406,7 @@ fn with_options(precision: &str, recipe: &TensorRtRecipe) -> String {
 }
 
 /// The engine file's ONNX model for other runtimes.
-fn model_of(bundle: &Bundle) -> Result<&[u8], PrepareError> {
+pub(crate) fn model_of(bundle: &Bundle) -> Result<&[u8], PrepareError> {
     let sections = &bundle.sections;
     let model = (sections.get(QDQ)).or_else(|| sections.get("model.fp16.onnx"));
     model
@@ -452,11 +414,4 @@ fn model_of(bundle: &Bundle) -> Result<&[u8], PrepareError> {
         .ok_or_else(|| PrepareError::NoModel {
             precision: bundle.manifest.precision.clone(),
         })
-}
-
-/// Parses the model and writes the resulting graph for NVIDIA's parser. Nothing that the reader
-/// skips (unused nodes, functions, unknown fields) reaches NVIDIA's parser, and no tensor with data
-/// in another file. A model that [`Graph::write`] wrote stays the same, byte for byte.
-fn rewritten(model: &[u8]) -> Result<Vec<u8>, GraphError> {
-    Ok(Graph::read(model, &ReadOptions::default())?.write())
 }

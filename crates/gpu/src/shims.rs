@@ -7,7 +7,7 @@ use tensorrt_rs::{
 };
 
 use crate::error::PrepareError;
-use crate::machine::TensorRtPaths;
+use crate::prepare::TensorRtPaths;
 
 /// The folder of the shims that `pilotage compile --for-this-machine` compiles.
 const COMPILED_SHIMS: &str = "/var/lib/pilotage/shims";

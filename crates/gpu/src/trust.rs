@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use tensorrt_rs::{Owner, Untrusted, trusted};
 
 /// Checks that only root could have written the engine file `path`, if this process runs as root.
-/// [`crate::prepare`] passes the file's content to NVIDIA's parser, which then runs with root's
-/// rights.
+/// A plan that is built from it becomes code that the pilot runs, and [`crate::prepare`] passes its
+/// content to NVIDIA's parser with root's rights.
 ///
 /// # Errors
 /// When the file, or a folder or symlink on the way, belongs to another user or is writable by

@@ -254,7 +254,10 @@ fn write_failsafe(car: &GuardedCar) -> Result<(), DaemonError> {
             held = true;
             Motors::open_for_failsafe(&car.actuator, Duration::ZERO)?
         }
-        Err(OpenError::Coarse { .. }) => Motors::open_for_failsafe(&car.actuator, Duration::ZERO)?,
+        // A killed guard whose transfer hangs still holds its OE pin; or there is no such pin.
+        Err(OpenError::Coarse { .. } | OpenError::OutputEnable { .. }) => {
+            Motors::open_for_failsafe(&car.actuator, Duration::ZERO)?
+        }
         motors => motors?,
     };
     insist(&mut motors, &Output::failsafe(&car.limits)).map_err(DaemonError::Failsafe)?;

@@ -23,11 +23,14 @@ const SERVO: (Value, Value) = (0, 1000);
 
 /// The speeds at which a wheel may be tried, thousandths.
 const WHEEL: (Value, Value) = (0, 300);
+/// Whether the outputs are off.
+const OFF: (Value, Value) = (0, 1);
 
 /// The least and the greatest value of a point that may be tried.
 const fn range(kind: Kind, point: Point) -> (Value, Value) {
     match (kind, point) {
         (_, Point::LeftWheel | Point::RightWheel | Point::Wheels) => WHEEL,
+        (_, Point::OutputsOff) => OFF,
         (Kind::Vesc, _) => SERVO,
         _ => PULSES,
     }
@@ -67,7 +70,7 @@ impl TrimTable {
     }
 
     /// The place of the value in car.toml: the tables, then the key. For a wheel, the key is that of
-    /// its motor's channels.
+    /// its motor's channels; for the OE pin there is none.
     pub fn key(&self, point: Point) -> Option<[&'static str; 4]> {
         table(&self.settings, point)
     }
@@ -107,12 +110,12 @@ impl Actuator for TrimmedMotors {
             return false;
         }
         let range = range(self.settings.kind, point);
-        let was_tried = other_wheel(&mut self.tried, point).map(std::mem::take);
+        let was_tried = end_others(&mut self.tried, point);
         let Some(mut slot) = slot(&mut self.tried, point) else {
             return false;
         };
         let value = value.clamp(range.0, range.1);
-        if slot.get() != value || was_tried.is_some_and(|value| value != 0) {
+        if slot.get() != value || was_tried {
             slot.set(value);
             self.motors.adjust(&self.tried);
         }
@@ -132,6 +135,11 @@ fn table(settings: &ActuatorSettings, point: Point) -> Option<[&'static str; 4]>
     let (kind, servo) = match settings.kind {
         Kind::Pca9685 => {
             let chip = settings.pca9685.as_ref()?;
+            if point == Point::OutputsOff {
+                // A servo shows whether it has pulses.
+                let pin = chip.output_enable.as_ref().and(chip.steering.as_ref());
+                return pin.map(|_| ["actuator", "pca9685", "output_enable", ""]);
+            }
             if chip.differential.is_some() {
                 return match point {
                     Point::LeftWheel => Some(["actuator", "pca9685", "differential", "left"]),
@@ -157,7 +165,7 @@ fn table(settings: &ActuatorSettings, point: Point) -> Option<[&'static str; 4]>
                 Point::Centre => Some(["actuator", "vesc", "", "centre"]),
                 Point::Left => Some(["actuator", "vesc", "", "left"]),
                 Point::Right => Some(["actuator", "vesc", "", "right"]),
-                Point::Neutral | Point::LeftWheel | Point::RightWheel | Point::Wheels => None,
+                _ => None,
             };
         }
         Kind::Simulator | Kind::DryRun => return None,
@@ -167,7 +175,7 @@ fn table(settings: &ActuatorSettings, point: Point) -> Option<[&'static str; 4]>
         Point::Left => ("steering", "left_us"),
         Point::Right => ("steering", "right_us"),
         Point::Neutral => ("throttle", "neutral_us"),
-        Point::LeftWheel | Point::RightWheel | Point::Wheels => return None,
+        Point::LeftWheel | Point::RightWheel | Point::Wheels | Point::OutputsOff => return None,
     };
     servo.then_some(["actuator", kind, table, key])
 }
@@ -199,6 +207,10 @@ fn slot(settings: &mut ActuatorSettings, point: Point) -> Option<Slot<'_>> {
     let (steering, throttle) = match settings.kind {
         Kind::Pca9685 => {
             let chip = settings.pca9685.as_mut()?;
+            if point == Point::OutputsOff {
+                chip.steering.as_ref()?;
+                return Some(Slot::Whole(&mut chip.output_enable.as_mut()?.tried_off));
+            }
             if let Some(motors) = &mut chip.differential {
                 return of_motors(motors, point);
             }
@@ -227,7 +239,7 @@ fn slot(settings: &mut ActuatorSettings, point: Point) -> Option<Slot<'_>> {
         Point::Left => &mut steering.left_us,
         Point::Right => &mut steering.right_us,
         Point::Neutral => &mut throttle.neutral_us,
-        Point::LeftWheel | Point::RightWheel | Point::Wheels => return None,
+        Point::LeftWheel | Point::RightWheel | Point::Wheels | Point::OutputsOff => return None,
     }))
 }
 
@@ -251,22 +263,32 @@ fn of_bank<'a>(
         Point::Left => &mut steering.left_us,
         Point::Right => &mut steering.right_us,
         Point::Wheels => &mut motors.tried,
-        Point::Neutral | Point::LeftWheel | Point::RightWheel => return None,
+        _ => return None,
     }))
 }
 
-/// The speed at which another motor is tried: one point is tried at a time.
-fn other_wheel(settings: &mut ActuatorSettings, point: Point) -> Option<&mut Value> {
-    let chip = settings.pca9685.as_mut()?;
+/// Ends the trial of any other point: one point is tried at a time. Returns whether there was one.
+fn end_others(settings: &mut ActuatorSettings, point: Point) -> bool {
+    let Some(chip) = &mut settings.pca9685 else {
+        return false;
+    };
+    let mut was_tried = false;
+    let mut end = |of: Point, tried: &mut Value| {
+        if of != point {
+            was_tried |= std::mem::take(tried) != 0;
+        }
+    };
+    if let Some(pin) = &mut chip.output_enable {
+        end(Point::OutputsOff, &mut pin.tried_off);
+    }
     if let Some(motors) = &mut chip.motors {
-        return (point != Point::Wheels).then_some(&mut motors.tried);
+        end(Point::Wheels, &mut motors.tried);
     }
-    let motors = chip.differential.as_mut()?;
-    match point {
-        Point::LeftWheel => Some(&mut motors.right.tried),
-        Point::RightWheel => Some(&mut motors.left.tried),
-        _ => None,
+    if let Some(motors) = &mut chip.differential {
+        end(Point::LeftWheel, &mut motors.left.tried);
+        end(Point::RightWheel, &mut motors.right.tried);
     }
+    was_tried
 }
 
 fn of_vesc(vesc: &mut VescSettings, point: Point) -> Option<Slot<'_>> {
@@ -274,7 +296,7 @@ fn of_vesc(vesc: &mut VescSettings, point: Point) -> Option<Slot<'_>> {
         Point::Centre => &mut vesc.centre,
         Point::Left => &mut vesc.left,
         Point::Right => &mut vesc.right,
-        Point::Neutral | Point::LeftWheel | Point::RightWheel | Point::Wheels => return None,
+        _ => return None,
     }))
 }
 

@@ -234,6 +234,33 @@ fn during_a_hang_the_pin_disables_the_outputs() {
 }
 
 #[test]
+fn outputs_that_are_held_back_stay_so_whatever_is_written() {
+    let set = Arc::new(Mutex::new(None));
+    let (_, worker) = started();
+    let mut worker = worker.with_output_enable(Pin(Arc::clone(&set)));
+    let drive = output(Mode::Drive, 0.5);
+    worker.write(at(0), &drive).unwrap();
+    worker.hold_back(true);
+    for millis in [5, 10] {
+        // As the actuator does when it sets its device up anew.
+        *set.lock().unwrap() = Some(true);
+        worker.write(at(millis), &drive).unwrap();
+        assert_eq!(*set.lock().unwrap(), Some(false));
+    }
+    worker.hold_back(false);
+    assert_eq!(*set.lock().unwrap(), Some(true));
+
+    let beats = Arc::new(Mutex::new(Ok(0)));
+    let (_, worker) = started();
+    let mut worker = worker.with_output_enable(Beating(Arc::clone(&beats)));
+    for (held_back, count) in [(false, 1), (true, 1), (true, 1), (false, 2)] {
+        worker.hold_back(held_back);
+        worker.write(at(5), &drive).unwrap();
+        assert_eq!(*beats.lock().unwrap(), Ok(count));
+    }
+}
+
+#[test]
 fn errors_and_success_of_the_actuator_are_returned() {
     let (device, mut worker) = started();
     worker.write(at(0), &output(Mode::Failsafe, 0.0)).unwrap();

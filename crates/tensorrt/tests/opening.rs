@@ -356,3 +356,68 @@ fn all_folders_are_searched_and_named() {
         assert!(message.contains(&missing), "{message}");
     }
 }
+
+/// The program of `cargo xtask gpu-test --driver-only`, which is built with the tests.
+fn driver_test() -> Command {
+    let this = std::env::current_exe().unwrap();
+    let built = this.ancestors().nth(2).unwrap().join("examples/driver");
+    assert!(
+        built.exists(),
+        "no {}: `cargo build -p tensorrt-rs --example driver`, as a run of all tests does",
+        built.display()
+    );
+    Command::new(built)
+}
+
+/// All but `late`: the stand-in for CUDA has no work in flight.
+#[test]
+fn the_drivers_test_passes_on_the_stand_in_and_names_what_is_missing_without_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let cuda = folder.path().join("libcuda.so.1");
+    let sources = real::checkout("crates/tensorrt");
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-w", "-I"])
+        .arg(sources.join("shim"))
+        .arg(sources.join("tests/stand-in/cuda.c"))
+        .arg("-o")
+        .arg(&cuda)
+        .status();
+    assert!(compiled.unwrap().success());
+    let run = |environment: &[(&str, &str)], cases: &[&str]| {
+        let done = driver_test()
+            .args(cases)
+            .env("LD_LIBRARY_PATH", folder.path())
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
+        let text = [done.stdout, done.stderr].map(|text| String::from_utf8(text).unwrap());
+        (done.status.code(), text.concat())
+    };
+    let replayed = ["graph, mapped", "graph, copied", "sleeping, low priority"];
+    let enqueued = ["enqueue, mapped", "enqueue, copied"];
+    let cases = [&replayed[..], &enqueued, &["a kernel traps"]].concat();
+    let (code, table) = run(&[], &cases);
+    assert_eq!(code, Some(0), "{table}");
+    for case in replayed.iter().chain(&enqueued) {
+        let row = format!("| {case} | 500 right answers; ");
+        assert!(table.contains(&row), "{row}: {table}");
+    }
+    assert!(table.contains("CUDA error 719"), "{table}");
+    // Each inference is enqueued, where a graph was asked for.
+    let (code, table) = run(
+        &[("STAND_IN_FAIL", "cuStreamBeginCapture_v2")],
+        &replayed[..1],
+    );
+    assert_eq!(code, Some(1), "{table}");
+    assert!(table.contains("there is no graph"), "{table}");
+
+    let nothing = [("STAND_IN_NO_DEVICE", "1"), ("CC", "/nonexistent/cc")];
+    let (code, lacks) = run(&nothing, &[]);
+    assert_eq!(code, Some(1), "{lacks}");
+    for lack in [
+        "missing: a GPU: the NVIDIA driver knows of no GPU here",
+        "missing: a C compiler (/nonexistent/cc): sudo apt-get install gcc",
+    ] {
+        assert!(lacks.contains(lack), "{lack}: {lacks}");
+    }
+}

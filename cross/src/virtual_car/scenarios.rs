@@ -76,7 +76,7 @@ const fn ending(
 }
 
 /// All scenarios. Those of one boot run in this order.
-pub static SCENARIOS: [Scenario; 33] = [
+pub static SCENARIOS: [Scenario; 34] = [
     scenario(
         "clean-drive",
         "car",
@@ -244,6 +244,13 @@ pub static SCENARIOS: [Scenario; 33] = [
         false,
         hangs::ten_seconds,
         "a transfer on the I2C bus blocks for 10 s, with the chip's OE pin on a GPIO",
+    ),
+    scenario(
+        "bus-hang-kill",
+        "car",
+        false,
+        hangs::killed,
+        "kill -9 of the guard while a transfer on the I2C bus blocks for 10 s, with OE on a GPIO",
     ),
     scenario(
         "group",

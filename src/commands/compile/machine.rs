@@ -8,13 +8,13 @@ use std::process::ExitCode;
 use anyhow::Context;
 use pilotage_console::{print, say_always, write_to_stderr};
 use pilotage_engine::Bundle;
-use pilotage_gpu::{GpuPolicy, Prepared, TensorRtPaths, check_engine_file, prepare};
+use pilotage_gpu::{GpuPolicy, Prepared, check_engine_file};
 use pilotage_guard::INSTALLED;
 use tensorrt_rs::Progress;
 
 use super::table;
 use crate::car::{Backend, Car, EngineSource};
-use crate::engines::{self, Fetched};
+use crate::engines::{self, Fetched, GpuSetup};
 use crate::signature::Trust;
 
 /// Makes the plan of an engine file, or those of the compiled-in engines. Root reads only a file that
@@ -37,8 +37,7 @@ pub(super) fn of_engine(file: Option<&Path>, report: bool) -> anyhow::Result<Exi
             signature,
         } = fetch(&source, &trust)?;
         signature.with_context(|| name.clone())?;
-        let bundle = Bundle::read(&bytes).with_context(|| name.clone())?;
-        plan(&bundle, GpuPolicy::Require, report).with_context(|| name)?;
+        plan(&bytes, GpuPolicy::Require, report).with_context(|| name)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -74,7 +73,9 @@ pub(super) fn of_car(file: &Path, report: bool) -> anyhow::Result<ExitCode> {
     print(format_args!(
         "{name}: building and validating the plan for this machine's GPU; this takes minutes"
     ));
-    match prepare(&bundle, &TensorRtPaths::default(), &show) {
+    let made = GpuSetup::default().prepare(&bytes, &bundle);
+    clear();
+    match made {
         Ok(prepared) => say(&prepared, report),
         Err(error) if error.is_absence() => {
             print(format_args!("{name}: no plan is built here: {error}"));
@@ -98,12 +99,13 @@ fn fetch(source: &EngineSource, trust: &Trust) -> anyhow::Result<Fetched> {
     Ok(fetched)
 }
 
-/// Makes the plan of `bundle`, if it is requested and possible.
-pub(super) fn plan(bundle: &Bundle, gpu: GpuPolicy, report: bool) -> anyhow::Result<()> {
+/// Makes the plan of the engine file `bytes`, if it is requested and possible.
+pub(super) fn plan(bytes: &[u8], gpu: GpuPolicy, report: bool) -> anyhow::Result<()> {
     if gpu == GpuPolicy::Off {
         return Ok(());
     }
-    let made = prepare(bundle, &TensorRtPaths::default(), &show);
+    let bundle = Bundle::read(bytes)?;
+    let made = GpuSetup::default().prepare(bytes, &bundle);
     clear();
     match made {
         Ok(prepared) => say(&prepared, report),
@@ -116,7 +118,7 @@ pub(super) fn plan(bundle: &Bundle, gpu: GpuPolicy, report: bool) -> anyhow::Res
 
 /// One line on a terminal, and in a journal a line for each phase. TensorRT's log has the details
 /// (`RUST_LOG=tensorrt=debug`).
-fn show(progress: Progress<'_>) -> bool {
+pub fn show(progress: Progress<'_>) -> bool {
     let Progress { phase, done, steps } = progress;
     if std::io::stderr().is_terminal() {
         // A failure to show the line does not stop the work.

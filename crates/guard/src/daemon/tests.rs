@@ -175,3 +175,14 @@ fn failsafe_is_retried_when_a_write_fails() {
     insist(&mut motors, &output).unwrap_err();
     assert!(began.elapsed() >= RETRY_FOR);
 }
+
+/// A guard that was killed during a transfer that hangs holds its pin until the transfer ends.
+#[test]
+fn failsafe_goes_on_without_the_output_enable_pin() {
+    let text = pca9685("/dev/no-such-bus", Some("/dev/no-such-chip"));
+    let car = record(0, &text).car().unwrap();
+    let guards = Motors::open(&car.actuator, Duration::ZERO).err().unwrap();
+    assert!(guards.to_string().contains("no-such-chip"), "{guards}");
+    let failsafes = write_failsafe(&car).unwrap_err().to_string();
+    assert!(failsafes.starts_with("/dev/no-such-bus: "), "{failsafes}");
+}

@@ -123,6 +123,9 @@ impl Motors {
                 if let Some(wheels) = settings.pca9685.as_ref().and_then(Pca9685Settings::wheels) {
                     worker.adjust(|chips| chips.adjust(wheels));
                 }
+                let chip = settings.pca9685.as_ref();
+                let pin = chip.and_then(|chip| chip.output_enable.as_ref());
+                worker.hold_back(pin.is_some_and(|pin| pin.tried_off != 0));
             }
             Self::Pca9685Direct(chip) => {
                 if let Some(wheels) = settings.pca9685.as_ref().and_then(Pca9685Settings::wheels) {

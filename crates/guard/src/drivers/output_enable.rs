@@ -120,6 +120,7 @@ mod tests {
             chip: "/dev/gpiochip7".into(),
             line: 12,
             pulse: false,
+            tried_off: 0,
         };
         let config = request(&settings).config();
         assert_eq!(config.lines().as_slice(), [12]);
@@ -136,6 +137,7 @@ mod tests {
             chip: folder.path().join("gpiochip7"),
             line: 12,
             pulse: false,
+            tried_off: 0,
         };
         let began = std::time::Instant::now();
         let timeout = std::time::Duration::from_secs(60);

@@ -127,6 +127,9 @@ pub struct OutputEnableSettings {
     /// Whether the line feeds a charge pump, and toggles at each write.
     #[serde(default)]
     pub pulse: bool,
+    /// Not 0 while an operator tries the pin.
+    #[serde(skip)]
+    pub(crate) tried_off: u16,
 }
 
 /// A steering servo. Pulses are in microseconds; 0 is no pulse, where it is allowed.

@@ -43,6 +43,8 @@ pub struct Worker<A> {
     thread: Option<JoinHandle<()>>,
     /// Disables the outputs while the actuator hangs.
     output_enable: Option<Box<dyn OutputEnable + Send>>,
+    /// Whether the pin disables the outputs whatever is written.
+    held_back: bool,
     /// Whether a write has succeeded or timed out before.
     started: bool,
     /// Whether the actuator is known to hang.
@@ -146,6 +148,7 @@ impl<A: Actuator + 'static> Worker<A> {
             timeout: SHORTEST_TIMEOUT,
             thread: Some(thread),
             output_enable: None,
+            held_back: false,
             started: false,
             stuck: false,
         })
@@ -167,6 +170,15 @@ impl<A: Actuator + 'static> Worker<A> {
     /// made.
     pub fn adjust(&mut self, change: impl FnOnce(&mut A) + Send + 'static) {
         self.shared.slot().adjust = Some(Box::new(change));
+    }
+
+    /// With true, the pin disables the outputs whatever is written, until it is called with false: so
+    /// that an operator sees whether it does.
+    pub fn hold_back(&mut self, held_back: bool) {
+        if self.held_back && !held_back {
+            self.set_output_enable(true);
+        }
+        self.held_back = held_back;
     }
 
     /// Enables or disables the outputs. Returns whether there is a pin that could be set.
@@ -264,7 +276,12 @@ impl<A: Actuator + 'static> Actuator for Worker<A> {
                 self.stuck = false;
                 self.started |= outcome.is_ok();
                 outcome?;
-                match self.output_enable.as_mut().map(|pin| pin.beat()) {
+                let held_back = self.held_back;
+                let set = self.output_enable.as_mut().map(|pin| match held_back {
+                    true => pin.set(false),
+                    false => pin.beat(),
+                });
+                match set {
                     Some(Err(reason)) => Err(ActuatorError::Write {
                         device: Arc::clone(&self.device),
                         reason,

@@ -19,11 +19,13 @@ pub enum Point {
     RightWheel,
     /// The motors of a car with a steering servo turn ahead.
     Wheels,
+    /// The OE pin turns the outputs off, so that the steering servo goes limp.
+    OutputsOff,
 }
 
 impl Point {
     /// All points, in the order in which they are trimmed.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Centre,
         Self::Left,
         Self::Right,
@@ -31,6 +33,7 @@ impl Point {
         Self::LeftWheel,
         Self::RightWheel,
         Self::Wheels,
+        Self::OutputsOff,
     ];
 
     /// The steering value at which the actuator is at this point.
@@ -38,7 +41,12 @@ impl Point {
         match self {
             Self::Left => 1.0,
             Self::Right => -1.0,
-            Self::Centre | Self::Neutral | Self::LeftWheel | Self::RightWheel | Self::Wheels => 0.0,
+            Self::Centre
+            | Self::Neutral
+            | Self::LeftWheel
+            | Self::RightWheel
+            | Self::Wheels
+            | Self::OutputsOff => 0.0,
         }
     }
 }
@@ -53,10 +61,11 @@ impl fmt::Display for Point {
             Self::LeftWheel => "the left wheel",
             Self::RightWheel => "the right wheel",
             Self::Wheels => "the wheels",
+            Self::OutputsOff => "the outputs off",
         })
     }
 }
 
-/// A value of a point: microseconds of a pulse, thousandths of a VESC's servo range, or thousandths
-/// of a motor's full speed.
+/// A value of a point: microseconds of a pulse, thousandths of a VESC's servo range, thousandths of a
+/// motor's full speed, or 1 for outputs that are off.
 pub type Value = u16;

@@ -194,6 +194,7 @@ fn each_point_has_its_steering_and_its_name() {
             (0.0, "the left wheel".to_owned()),
             (0.0, "the right wheel".to_owned()),
             (0.0, "the wheels".to_owned()),
+            (0.0, "the outputs off".to_owned()),
         ]
     );
 }
@@ -225,4 +226,37 @@ fn values_are_tried_within_their_range_and_dropped_at_the_end() {
     }
     assert!(!motors(&vesc()).trim(Point::Neutral, 500));
     assert!(!motors(&differential()).trim(Point::Centre, 1500));
+}
+
+#[test]
+fn an_output_enable_pin_is_tried_where_a_servo_shows_it() {
+    let with_pin = |mut settings: ActuatorSettings| {
+        let chip = settings.pca9685.as_mut().unwrap();
+        let pin = "chip = \"/dev/gpiochip0\"\nline = 4";
+        chip.output_enable = Some(Source::new("car.toml", pin).parse().unwrap());
+        settings
+    };
+    for settings in [servo("pca9685"), bank()] {
+        let settings = with_pin(settings);
+        let rows = points(&settings);
+        let (point, value, _) = rows.last().unwrap();
+        assert_eq!((*point, *value), (Point::OutputsOff, 0));
+        let mut motors = TrimmedMotors::new(Motors::DryRun(DryRun::default()), &settings);
+        let tried = |motors: &TrimmedMotors| {
+            let table = TrimTable::of(&motors.tried).unwrap();
+            table.value(Point::OutputsOff)
+        };
+        assert!(motors.trim(Point::OutputsOff, 9));
+        assert_eq!(tried(&motors), 1);
+        // The next point has pulses again.
+        assert!(motors.trim(Point::Centre, 1500));
+        assert_eq!(tried(&motors), 0);
+        assert!(motors.trim(Point::OutputsOff, 1));
+        motors.end_trim();
+        assert_eq!(motors.tried, settings);
+    }
+    for settings in [servo("pca9685"), with_pin(differential())] {
+        let rows = points(&settings);
+        assert!(rows.iter().all(|(point, ..)| *point != Point::OutputsOff));
+    }
 }

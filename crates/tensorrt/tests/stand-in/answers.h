@@ -20,7 +20,8 @@
 #include "faults.h"
 
 struct stand_in_tensor { char name[64]; int type; int rank; long dims[8]; };
-struct stand_in_model { struct stand_in_tensor tensors[2]; void *bound[2]; };
+/* `pinned` and `enqueued` are those of driver.h. */
+struct stand_in_model { struct stand_in_tensor tensors[2]; void *bound[2]; void *pinned[2]; int enqueued; };
 
 static const char stand_in_plan[] = "stand-in plan";
 
@@ -92,6 +93,9 @@ static void stand_in_answer(void *with)
     if (known != hash) for (size_t i = 0; i < numbers; i++) out[i] = 1e9f;
 }
 
+#ifdef STAND_IN_DRIVER
+#include "driver.h"
+#else
 /* Enqueues the inference on the stand-in for CUDA, which runs it, or records it during a capture. */
 static int stand_in_enqueue(struct stand_in_model *model, void *stream)
 {
@@ -100,4 +104,5 @@ static int stand_in_enqueue(struct stand_in_model *model, void *stream)
     *(void **)&launch = dlsym(cuda, "stand_in_launch");
     return launch(stand_in_answer, model, stream);
 }
+#endif
 #endif

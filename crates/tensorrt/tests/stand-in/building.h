@@ -306,6 +306,8 @@ struct Parser final : Table<nvonnxparser::IParser>
         with(&V::parse, +[](void* self, void const* model, size_t size, char const*) {
             gModel.assign(static_cast<char const*>(model), size);
             Parser& parser = *static_cast<Parser*>(self);
+            stand_in_user();
+            stand_in_crash(model, size);
             parser.failed = fails("parse");
             return !parser.failed;
         });

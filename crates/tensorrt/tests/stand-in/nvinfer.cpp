@@ -7,8 +7,12 @@
 // that NVIDIA's headers do not allow, or when a function is called that it does not implement.
 //
 //   STAND_IN_FAIL..       see faults.h; a call that fails reports it to the logger
+//   STAND_IN_USER=FILE    the parser and the runtime append their user, group and further groups
+//   STAND_IN_CRASH_ON=X   the parser ends the process if the model contains X
 #include <NvInfer.h>
 #include <NvOnnxParser.h>
+
+#include "process.h"
 
 #include "building.h"
 #include "objects.h"
@@ -36,6 +40,7 @@ extern "C" void* createInferRuntime_INTERNAL(void* logger, int32_t version) noex
 {
     demand(version == NV_TENSORRT_VERSION, "the runtime is asked for in another version");
     use_logger(logger);
+    stand_in_user();
     return fails("createInferRuntime") ? nullptr : static_cast<IRuntime*>(new Runtime);
 }
 

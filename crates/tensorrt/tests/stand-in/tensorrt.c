@@ -3,6 +3,7 @@
 
    VERSION (when compiled)  the version that the library reports
    SHIM_VERSION             the version that the shim is for, 10.3.0 without it
+   STAND_IN_DRIVER          inferences run on a real CUDA driver (driver.h)
    STAND_IN_SLOW_INT8=1     the device has no fast INT8
    STAND_IN_FLAGS=FILE      appends the flags of each build
    and the variables of answers.h */

@@ -111,8 +111,44 @@ pub fn output_enable(guest: &mut Guest) -> Result<Row> {
     with_output_enable_pin(guest, with_output_enable)
 }
 
+/// `pilotage trim` turns the outputs off when it asks whether the servo goes limp. An emulated guard may
+/// answer too late for it, and it ends then: it is started up to three times.
+fn trim_turns_the_outputs_off(guest: &mut Guest) -> Result<()> {
+    // Another pilot may not be connected.
+    guest.must("systemctl stop pilotage", 300)?;
+    let mut was_off = false;
+    for _ in 0..3 {
+        was_off = was_off || is_off_in_trim(guest)?;
+    }
+    let printed = guest.run("cat /run/trim.txt", 30)?.output;
+    ensure!(was_off, "the OE pin never was high: {printed}");
+    level(guest, "lo").context("trim has ended")?;
+    guest.must("systemctl start pilotage", 300)?;
+    Ok(())
+}
+
+/// Runs `pilotage trim` until its question about the outputs. Returns whether the pin was high then.
+fn is_off_in_trim(guest: &mut Guest) -> Result<bool> {
+    // The centre, the wheels turn left, both ends and the neutral; then the answer about the outputs.
+    guest.must(
+        "echo > /run/trim.txt
+         (printf '\\ny\\n\\n\\n\\n'; sleep 12; printf 'y\\n') \
+         | (pilotage trim >> /run/trim.txt 2>&1; echo THE END >> /run/trim.txt) &",
+        30,
+    )?;
+    let mut was_off = false;
+    guest.wait("trim ends", Duration::from_secs(120), |guest| {
+        let line = format!("cat /run/trim.txt; grep 'pilotage-guard' {LINES}");
+        let output = guest.run(&line, 30)?.output;
+        was_off |= output.contains("the outputs are off by OE") && output.contains("out hi");
+        Ok(output.contains("THE END").then_some(()))
+    })?;
+    Ok(was_off)
+}
+
 fn with_output_enable(guest: &mut Guest) -> Result<Row> {
     level(guest, "lo").context("disarmed")?;
+    trim_turns_the_outputs_off(guest)?;
     guest.drive()?;
     level(guest, "lo").context("driving")?;
     guest.order(json!({ "do": "chip", "answers": false }))?;
@@ -132,7 +168,7 @@ fn with_output_enable(guest: &mut Guest) -> Result<Row> {
     })?;
     level(guest, "lo").context("after the guard was killed")?;
     Ok(passed(
-        "low while it drove, high while the chip did not answer, low again with the guard that \
-         systemd started after a kill",
+        "high while `trim` asked about it, low while it drove, high while the chip did not answer, \
+         low again with the guard that systemd started after a kill",
     ))
 }

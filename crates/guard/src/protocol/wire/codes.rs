@@ -47,6 +47,7 @@ codes!(Point:
     LeftWheel = 5,
     RightWheel = 6,
     Wheels = 7,
+    OutputsOff = 8,
 );
 
 codes!(Fault:
