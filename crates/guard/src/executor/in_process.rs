@@ -15,6 +15,9 @@ use crate::{Actuator, ArmRequest, Limits, Link, LinkError, Refusal, StartError, 
 /// like a guard in its own process. On a real clock this guard hangs with its pilot. A physical car
 /// therefore needs a guard in its own process, which does not keep commands for later.
 ///
+/// A time before [`now`](Self::now) counts as `now`: with a latency longer than a frame period, the
+/// pilot's time of one frame is later than the moment of the next frame.
+///
 /// It does not allocate after the start, except when a write to the actuator fails.
 #[derive(Debug)]
 pub struct InProcessLink<A> {
@@ -75,7 +78,6 @@ impl<A: Actuator> InProcessLink<A> {
 
     /// Advances to `target`, and handles the commands in flight when they arrive.
     fn advance_with_commands(&mut self, target: Time) {
-        let target = target.max(self.executor.now());
         while let Some((at, command)) = self.queue.pop(target) {
             self.executor.command_before(at, command);
         }
@@ -83,10 +85,12 @@ impl<A: Actuator> InProcessLink<A> {
     }
 
     /// Advances to `now` and discards the commands still in flight, so that a command that was sent
-    /// before an operator's request or a fault has no effect after it.
-    fn advance_and_discard(&mut self, now: Time) {
+    /// before an operator's request or a fault has no effect after it. Returns the guard's time.
+    fn advance_and_discard(&mut self, now: Time) -> Time {
+        let now = now.max(self.executor.now());
         self.advance_with_commands(now);
         self.queue.clear();
+        now
     }
 }
 
@@ -96,24 +100,24 @@ fn to_result(refused: Option<Refusal>) -> Result<(), LinkError> {
 
 impl<A: Actuator> Link for InProcessLink<A> {
     fn arm(&mut self, now: Time, request: ArmRequest) -> Result<(), LinkError> {
-        self.advance_and_discard(now);
+        let now = self.advance_and_discard(now);
         to_result(self.executor.arm(now, request))
     }
 
     fn disarm(&mut self, now: Time) -> Result<(), LinkError> {
-        self.advance_and_discard(now);
+        let now = self.advance_and_discard(now);
         self.executor.disarm(now);
         Ok(())
     }
 
     fn stop(&mut self, now: Time) -> Result<(), LinkError> {
-        self.advance_and_discard(now);
+        let now = self.advance_and_discard(now);
         self.executor.stop(now);
         Ok(())
     }
 
     fn report(&mut self, now: Time, fault: Fault) -> Result<(), LinkError> {
-        self.advance_and_discard(now);
+        let now = self.advance_and_discard(now);
         self.executor.report(now, fault);
         Ok(())
     }
@@ -128,7 +132,7 @@ impl<A: Actuator> Link for InProcessLink<A> {
     }
 
     fn advance_to(&mut self, now: Time) -> Result<(), LinkError> {
-        self.advance_with_commands(now);
+        self.advance_with_commands(now.max(self.executor.now()));
         Ok(())
     }
 

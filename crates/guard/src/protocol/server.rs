@@ -134,6 +134,11 @@ impl<A: Actuator> Server<A> {
         self.executor.next_due()
     }
 
+    /// How long to wait at `now` until the next tick or stop is due, at most a tick.
+    pub fn until_due(&self, now: Time) -> Duration {
+        self.executor.until_due(now)
+    }
+
     /// Skips the ticks that have been missed by `now`.
     pub fn skip_missed_ticks(&mut self, now: Time) {
         self.executor.skip_missed_ticks(now);
@@ -173,12 +178,13 @@ impl<A: Actuator> Server<A> {
         }
     }
 
-    /// Stops the car if a lease was not renewed in time.
+    /// Stops the car if a lease was not renewed in time, or the clock went back so that its time
+    /// cannot be measured.
     fn end_leases(&mut self, now: Time) {
         let mut ended = false;
         for client in &mut self.clients {
             if let Lease::Held(renewed) = client.lease
-                && now.since(renewed) >= LEASE
+                && (now < renewed || now.since(renewed) >= LEASE)
             {
                 client.lease = Lease::Ended;
                 ended = true;
@@ -224,7 +230,8 @@ impl<A: Actuator> Server<A> {
             // Handle what the client has already sent, because the next connection may evict it.
             let newest = self.clients.len() - 1;
             if !self.receive(newest, clock) {
-                self.disconnect(newest, now);
+                // Not `now`: the executor may have advanced beyond it.
+                self.disconnect(newest, clock());
             }
         }
     }
