@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
 use crate::protocol::wire::{
-    About, LEASE, LONGEST_ABOUT, Malformed, Numbered, REQUEST, Rejected, Reply, Request,
+    About, LEASE, LONGEST_ABOUT, Malformed, Numbered, REQUEST_LEN, Rejected, Reply, Request,
 };
 use crate::{Actuator, ArmRequest, Executor, Identity, Limits, Refusal, State};
 use client::{Client, Lease};
@@ -260,7 +260,7 @@ impl<A: Actuator> Server<A> {
         let mut newest = None;
         let mut open = true;
         for _ in 0..MOST_READ {
-            let mut bytes = [0; REQUEST + 1];
+            let mut bytes = [0; REQUEST_LEN + 1];
             let connection = &self.clients[index].connection;
             let read = rustix::net::recv(connection, &mut bytes[..], RecvFlags::DONTWAIT);
             let length = match read {
