@@ -117,10 +117,10 @@ def write_unsigned(layers, path):
     for layer, after in zip(layers, layers[1:] + [None]):
         name, scales = layer.name, layer.weight_scales
         zeros = np.zeros(len(scales), np.int8)
-        weights = model.constant(f"{name} levels", layer.weights)
+        weights = model.constant(f"{name} quantized", layer.weights)
         weights = dequantised(f"{name} weights", weights, scales, zeros)
         unit = layer.input_scale * scales
-        bias = model.constant(f"{name} bias levels", np.round(layer.bias / unit).astype(np.int32))
+        bias = model.constant(f"{name} bias quantized", np.round(layer.bias / unit).astype(np.int32))
         bias = dequantised(f"{name} bias", bias, unit, zeros.astype(np.int32))
         if layer.is_convolution:
             last = model.node("Conv", [last, weights, bias], name, strides=[layer.stride] * 2)
@@ -132,7 +132,7 @@ def write_unsigned(layers, path):
             last = model.node("Relu", [last], f"{name} relu")
         step, zero = model.constant(f"{name} step", after.input_scale), np.uint8(0)
         inputs = [last, step, model.constant(f"{name} least", zero)]
-        values = model.node("QuantizeLinear", inputs, f"{name} out levels")
+        values = model.node("QuantizeLinear", inputs, f"{name} out quantized")
         if layer.is_convolution and not after.is_convolution:
             values = model.node("Flatten", [values], "flat")
         last = dequantised(f"{name} out", values, after.input_scale, zero)
