@@ -29,7 +29,7 @@ use crate::recipe::{GateLimits, LayerPrecision, Precision, Recipe};
 use crate::report::LayerReport;
 use crate::simplify::simplify;
 use crate::table::Tensors;
-use ports::{image_input, raw_pixels, resolve_outputs};
+use ports::{image_input, remaining_preprocessing, resolve_outputs};
 
 /// Number of frames for the calibration table for trtexec. The whole model runs twice on each
 /// frame.
@@ -67,7 +67,7 @@ pub fn sources(recipe: &Path) -> Vec<PathBuf> {
 ///
 /// The engine's input is raw pixels: values from 0 to 255 as f32, or the values minus 128 as i8
 /// for 8-bit engines. The axis order is that of the manifest's preprocessing, which has scale 1,
-/// mean 0 and deviation 1. The recipe's scale, mean and deviation become part of the network.
+/// mean 0 and standard deviation 1. The recipe's scale, mean and deviation become part of the network.
 /// They are folded into its first layer if that is exact (a layer without padding), else they
 /// become a separate step. Outputs are in the model's order.
 ///
@@ -95,7 +95,7 @@ pub fn compile_recipe(
     compile_run(recipe, source, folder, name, Run::ALONE)
 }
 
-/// Like [`compile_recipe`], with an observer, or with results of earlier compilations: `run`.
+/// Like [`compile_recipe`], with `run`: an observer, and results of earlier compilations.
 ///
 /// # Errors
 /// As [`compile`].
@@ -136,7 +136,7 @@ pub fn compile_run(
         Some(frames) => model.gated(frames, &mut warnings, run)?,
     };
 
-    let preprocess = raw_pixels(&recipe.input, &made.plan);
+    let preprocess = remaining_preprocessing(&recipe.input, &made.plan);
     let calibration = frames.as_ref().zip(recipe.calibration.as_ref());
     let manifest = Manifest {
         name: name.to_owned(),
@@ -157,7 +157,7 @@ pub fn compile_run(
         }),
         gate: made.results,
         trials: made.trials,
-        raised: made.raised,
+        raised: made.kept_in_float,
         source_sha256: model.sha256.clone(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
@@ -180,7 +180,8 @@ struct Model {
     recipe: Recipe,
     path: PathBuf,
     sha256: String,
-    /// The graph as read, with [`centre`] subtracted from its input pixels.
+    /// The graph in float32, with the recipe's fixed inputs as constants. Its input is pixels minus
+    /// [`centre`]: nodes that apply the recipe's scale, mean and deviation are added.
     graph: Graph,
     /// `graph`, simplified.
     simple: Graph,
@@ -196,7 +197,7 @@ struct CompiledModel {
     units: Vec<(String, f32)>,
     results: Vec<GateResult>,
     trials: Vec<Trial>,
-    raised: Vec<String>,
+    kept_in_float: Vec<String>,
     layers: Vec<LayerReport>,
     sections: BTreeMap<String, Vec<u8>>,
 }
@@ -271,8 +272,8 @@ impl Model {
         let plan = lower_weights(&self.simple, ports, weights);
         let mut sections = BTreeMap::new();
         if self.recipe.precision == Precision::Fp16 {
-            let wide = self.wide();
-            let model = narrow(&self.simple, |node| !wide.contains(&node.name));
+            let float32 = self.float32_nodes();
+            let model = narrow(&self.simple, |node| !float32.contains(&node.name));
             let model = model.map_err(|reason| self.error(reason))?;
             sections.insert("model.fp16.onnx".to_owned(), model.write());
         }
@@ -296,22 +297,22 @@ impl Model {
         let last = self.channels_last();
         let mut reference = Network::new(&self.graph, last).map_err(|r| self.error(r))?;
         reference.centre = centre(self.recipe.precision);
-        let asked = |frames: &[&[u8]]| {
+        let reference_answers = |frames: &[&[u8]]| {
             let answers = reference.answers_observed(frames, run.of(Stage::Reference));
             answers.map_err(|reason| self.error(reason))
         };
-        let answers = asked(&held_back)?;
+        let answers = reference_answers(&held_back)?;
         let limits = self.recipe.output.iter().map(|output| output.gate);
         let outputs: Vec<(Output, GateLimits)> = self.outputs.iter().cloned().zip(limits).collect();
         let gate = Gate::new(&self.graph, &outputs, answers);
         if let Some(reason) = gate.no_probabilities() {
             return Err(self.error(reason));
         }
-        if gate.still(&[]).is_some() {
+        if gate.constant_output(&[]).is_some() {
             // The few frames that are held back may be alike.
-            let others = asked(&calibration)?;
-            if let Some(still) = gate.still(&others) {
-                return Err(self.error(still));
+            let others = reference_answers(&calibration)?;
+            if let Some(constant) = gate.constant_output(&others) {
+                return Err(self.error(constant));
             }
         }
 
@@ -319,8 +320,8 @@ impl Model {
             Precision::Fp32 | Precision::Fp16 => {
                 let mut made = self.float(Vec::new())?;
                 if self.recipe.precision == Precision::Fp16 {
-                    let wide = self.wide();
-                    let half = |node: &Node| !wide.contains(&node.name);
+                    let float32 = self.float32_nodes();
+                    let half = |node: &Node| !float32.contains(&node.name);
                     let fits = self.fits_float16(half, &held_back, run);
                     fits.map_err(|reason| self.error(reason))?;
                 }
@@ -341,8 +342,8 @@ impl Model {
             _ => {
                 if !quantized::takes_pixels(&self.simple) {
                     warnings.push(format!(
-                        "{}: its first layer has padding, and a black border after the \
-                         normalisation is not a pixel value; the normalisation stays a separate \
+                        "{}: the first layer pads with zero, which is no 8-bit pixel value after \
+                         normalization, so normalization is not folded into it: it is a separate \
                          step with one more rounding to 8 bits",
                         self.path.display()
                     ));
@@ -356,7 +357,7 @@ impl Model {
                     units: made.units,
                     results: made.results,
                     trials: made.trials,
-                    raised: made.raised,
+                    kept_in_float: made.kept_in_float,
                     layers: made.layers,
                     sections: BTreeMap::from([
                         ("model.qdq.onnx".to_owned(), model),
@@ -373,10 +374,10 @@ impl Model {
 
     /// The nodes that an fp16 engine computes in float32: the layers that the recipe lists as
     /// fp32, and the nodes that follow each of them.
-    fn wide(&self) -> BTreeSet<String> {
+    fn float32_nodes(&self) -> BTreeSet<String> {
         let layers = self.recipe.layers.iter();
-        let wide = layers.filter(|(_, precision)| **precision == LayerPrecision::Fp32);
-        let names = wide.map(|(name, _)| name.clone()).collect();
+        let float32 = layers.filter(|(_, precision)| **precision == LayerPrecision::Fp32);
+        let names = float32.map(|(name, _)| name.clone()).collect();
         with_followers(&self.simple, &names)
     }
 

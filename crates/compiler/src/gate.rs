@@ -126,7 +126,7 @@ impl Gate {
 
     /// Whether the network ignores its frames: its steering or yaw rate, or every output, is the
     /// same for all held-back frames and for those with the answers `others`.
-    pub(crate) fn still(&self, others: &[Vec<f32>]) -> Option<Still> {
+    pub(crate) fn constant_output(&self, others: &[Vec<f32>]) -> Option<Still> {
         let answers = self.reference.iter().chain(others);
         let constant = |followed: &&Followed| followed.is_still(answers.clone());
         let still: Vec<&Followed> = self.followed.iter().filter(constant).collect();

@@ -189,7 +189,7 @@ fn mismatches_with_the_model_name_the_line() {
     );
     assert_eq!(
         error_for("index = 1", "index = 2"),
-        "net.toml:18: `output.1.index`: the model's `controls` has 2 elements, counted from 0"
+        "net.toml:18: `output.1.index`: the model's `controls` has 2 elements; `index` must be 0 to 1"
     );
     assert_eq!(
         error_for("height = 8", "height = 66"),

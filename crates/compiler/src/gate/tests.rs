@@ -122,7 +122,7 @@ fn default_limits_have_a_floor_for_each_meaning() {
 fn a_network_that_ignores_its_frames_is_recognized() {
     let still = |meaning, answers, others: &[f32]| {
         let others: Vec<_> = others.iter().map(|&x| vec![0.0, 0.0, 0.0, x]).collect();
-        gate_of(meaning, answers).still(&others)
+        gate_of(meaning, answers).constant_output(&others)
     };
     let found = still(Meaning::Throttle, [0.25, 0.25], &[0.25]).unwrap();
     assert_eq!(
@@ -149,7 +149,7 @@ fn a_network_that_ignores_its_frames_is_recognized() {
         let outputs = [(0, Meaning::Steering), (1, Meaning::Throttle)]
             .map(|(index, meaning)| (output(index, meaning), GateLimits::default()));
         let frame = |i: usize| vec![0.0, 0.0, 0.0, steering[i], throttle[i]];
-        Gate::new(&graph(), &outputs, vec![frame(0), frame(1)]).still(&[])
+        Gate::new(&graph(), &outputs, vec![frame(0), frame(1)]).constant_output(&[])
     };
     assert_eq!(both([0.1, -0.2], [0.3, 0.3]), None);
     let found = both([0.1, 0.1], [0.2, 0.3]).unwrap();
@@ -230,7 +230,7 @@ fn a_network_whose_same_bin_wins_is_not_still() {
     let still = |first: [f32; 3], second: [f32; 3]| {
         let reference = vec![first.to_vec(), second.to_vec()];
         let outputs = [(output.clone(), GateLimits::default())];
-        Gate::new(&graph(), &outputs, reference).still(&[])
+        Gate::new(&graph(), &outputs, reference).constant_output(&[])
     };
     assert_eq!(still([0.1, 0.8, 0.1], [0.2, 0.7, 0.1]), None);
     assert!(still([0.1, 0.8, 0.1], [0.1, 0.8, 0.1]).is_some());

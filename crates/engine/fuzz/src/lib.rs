@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use pilotage_engine::conformance::{infer, lend};
+use pilotage_engine::conformance::{infer, random_inputs};
 use pilotage_engine::plan::Operation;
 use pilotage_engine::{Bundle, CpuEngine, CpuOptions, Manifest, Plan, sections};
 use pilotage_vehicle::Domain;
@@ -86,7 +86,7 @@ pub fn run(bytes: &[u8]) -> bool {
     let Ok(mut engine) = CpuEngine::new(&bundle.plan, CpuOptions::default()) else {
         return false;
     };
-    let (inputs, _) = lend(&bundle.plan, 1);
+    let (inputs, _) = random_inputs(&bundle.plan, 1);
     infer(&mut engine, &inputs);
     true
 }
