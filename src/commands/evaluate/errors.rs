@@ -2,7 +2,7 @@
 
 use anyhow::{bail, ensure};
 use pilotage_dataset::Recording;
-use pilotage_simulator::{SPEED_RANGE, YAW_RATE_RANGE};
+use pilotage_simulator::{SPEED_MIN_AND_SPAN, YAW_RATE_MIN_AND_SPAN};
 use pilotage_vehicle::Mixer;
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +34,8 @@ pub(super) struct OutputError {
 fn span(quantity: Quantity) -> f64 {
     match quantity {
         Quantity::Steering | Quantity::Throttle => 1.0,
-        Quantity::Speed => SPEED_RANGE.1,
-        Quantity::YawRate => YAW_RATE_RANGE.1,
+        Quantity::Speed => SPEED_MIN_AND_SPAN.1,
+        Quantity::YawRate => YAW_RATE_MIN_AND_SPAN.1,
     }
 }
 
