@@ -92,10 +92,10 @@ pub struct Options {
     /// the engine file)
     #[arg(long)]
     no_cache: bool,
-    /// Print the quantisation error of each layer
+    /// Print the quantization error of each layer
     #[arg(long)]
     report: bool,
-    /// Draw the quantisation error of each layer
+    /// Draw the quantization error of each layer
     #[arg(long, value_name = "FILE.png|FILE.svg", value_parser = crate::plot::plot_path)]
     report_picture: Option<PathBuf>,
     /// Also build the TensorRT plan for this machine's GPU, validate it and keep it; compiles the
@@ -161,7 +161,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     say(&out, &compiled, options.report);
     if let Some(file) = &options.report_picture {
         if compiled.layers.is_empty() {
-            bail!("there is no picture of the layers: nothing was quantised");
+            bail!("there is no picture of the layers: nothing was quantized");
         }
         let title = format!("{name}, {}", compiled.manifest.precision);
         plot::layer_picture(file, &title, &compiled.layers)?;

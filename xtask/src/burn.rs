@@ -20,7 +20,7 @@ pub fn run(checkout: &Checkout) -> Result<bool> {
     let mut passed = true;
     for step in STEPS {
         passed &= Invocation::new(step)
-            // Optimises this crate like a release build, without building burn again.
+            // Optimizes this crate like a release build, without building burn again.
             .env("CARGO_PROFILE_DEV_OPT_LEVEL", "3")
             .within(checkout.root())
             .succeeds()?;

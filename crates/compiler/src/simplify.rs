@@ -26,7 +26,7 @@ pub fn simplify(graph: &Graph) -> Graph {
         let passes = [
             identities::remove,
             constants::fold,
-            linear::normalise,
+            linear::normalize,
             transposes::affine_after_transpose,
             affine::fold_into_weights,
             affine::merge,

@@ -46,7 +46,7 @@ pub struct Metrics {
     /// to the driven path; 1 is the best value. None before a lap is finished, and when there are
     /// no points.
     pub position_deviation_mae: Option<f64>,
-    /// Mean L2 distance between consecutive pairs of normalised controls at 20 Hz.
+    /// Mean L2 distance between consecutive pairs of normalized controls at 20 Hz.
     pub suddenness: f64,
     /// Iterations per second of the loop without sleep, 1/s.
     pub brain_iteration_frequency: Option<f64>,
