@@ -16,7 +16,7 @@ pub struct LockPolicy {
 
 impl From<Duration> for LockPolicy {
     /// For a guard: exclusive use of the device, or an error. A device that all users may read is
-    /// not locked (see [`lock`]).
+    /// not locked (see `lock`).
     fn from(timeout: Duration) -> Self {
         Self {
             timeout,
