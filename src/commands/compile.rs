@@ -117,7 +117,7 @@ pub struct Options {
 ///
 /// # Errors
 /// Fails if the engine cannot be compiled or exceeds the gate; the message names the place in the file,
-/// and no engine file is written. What was measured is kept in the file of [`CACHE`] in any case. Also
+/// and no engine file is written. What was measured is kept in the .compile-cache file in any case. Also
 /// fails if, after the engine file, an export, the picture or the TensorRT plan cannot be made.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let gpu = match options.for_this_machine {
