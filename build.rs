@@ -61,7 +61,7 @@ fn run() -> Vec<String> {
         }
     }
     let code = format!(
-        "/// Holds an engine where a cache line begins.\n\
+        "/// Aligns an engine file to a cache line.\n\
          #[repr(C, align(64))]\n\
          struct Aligned<B: ?Sized>(B);\n\
          /// Name and bundle of each engine, sorted by name.\n\

@@ -167,7 +167,7 @@ pub struct Simulator {
     /// Seed of the random circuit and of the camera's noise.
     pub seed: u64,
     /// Seed of random colours and light; `None` for the default ones.
-    pub looks: Option<u64>,
+    pub appearance_seed: Option<u64>,
     /// The number of laps to drive.
     pub laps: u32,
     /// The pace of simulated time relative to the wall clock.
@@ -287,20 +287,22 @@ impl Car {
     pub fn world(&self) -> Result<World, CarError> {
         let Simulator {
             seed,
-            looks,
+            appearance_seed,
             laps,
             time_limit,
             ..
         } = self.simulator;
-        let looks = looks.map_or_else(Appearance::default, Appearance::random);
+        let appearance = appearance_seed.map_or_else(Appearance::default, Appearance::random);
         let limits = pilotage_simulator::Limits {
             laps,
             seconds: time_limit.as_secs_f64(),
         };
         let (circuit, mixer) = (self.circuit()?, self.mixer.clone());
-        Ok(World::new(circuit, &looks, &self.camera, self.kind, mixer)
-            .with_limits(limits)
-            .with_seed(seed))
+        Ok(
+            World::new(circuit, &appearance, &self.camera, self.kind, mixer)
+                .with_limits(limits)
+                .with_seed(seed),
+        )
     }
 }
 

@@ -1,7 +1,7 @@
 //! An operator with a gamepad: the requests to the guard that its buttons make.
 
+mod button_actions;
 mod buttons;
-mod orders;
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use pilotage_vehicle::{Fault, Time, monotonic};
 
 use crate::guarded::write_failsafe;
 
+pub use button_actions::ButtonActions;
 pub use buttons::Buttons;
-pub use orders::Orders;
 
 /// How an operator's requests reach a guard.
 pub trait Requests {

@@ -377,7 +377,7 @@ fn take(mut camera: BoxedCamera, mut frame: Frame, steered: &Steered, mut record
     while !shared.end.load(Ordering::Acquire) {
         match camera.next(&mut frame) {
             Ok(()) => {
-                let back = "the camera is back; the recording goes on";
+                let back = "the camera is back; recording resumed";
                 faults.well(back, Instant::now(), say);
                 if let Some(values) = steered.get() {
                     recorder.take(frame.view(), values);
@@ -388,7 +388,7 @@ fn take(mut camera: BoxedCamera, mut frame: Frame, steered: &Steered, mut record
                 return;
             }
             Err(error) => {
-                let text = format!("{error}; nothing is recorded, driving goes on");
+                let text = format!("{error}; nothing is recorded; driving continues");
                 faults.wrong(&text, Instant::now(), say);
                 std::thread::sleep(AWAY);
             }
@@ -419,12 +419,12 @@ fn write(
                     shared.written.fetch_add(1, Ordering::Relaxed);
                     synced.written();
                     paused = None;
-                    faults.well("the recording goes on", Instant::now(), say);
+                    faults.well("recording resumed", Instant::now(), say);
                 }
                 Err(error) => {
                     shared.failed.fetch_add(1, Ordering::Relaxed);
                     paused = Some(Instant::now());
-                    let text = format!("the recording pauses, driving goes on: {error}");
+                    let text = format!("recording paused; driving continues: {error}");
                     faults.wrong(&text, Instant::now(), say);
                 }
             }

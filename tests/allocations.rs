@@ -63,7 +63,7 @@ fn two_hundred_iterations_of_the_loop_allocate_nothing() {
 fn the_loop_allocates_nothing_on_the_ackermann_car_with_random_light() {
     let counted = allocations_per_lap_of(None, |settings| {
         settings.car.kind = pilotage::car::Kind::Ackermann;
-        settings.simulator.looks = Some(3);
+        settings.simulator.appearance_seed = Some(3);
     });
     assert_eq!(counted, (0, 200));
 }

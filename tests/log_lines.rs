@@ -34,7 +34,7 @@ const MARKS: [&str; 5] = [
 /// out, as the page states.
 const REASONS: [&str; 24] = [
     "crates/guard/src/executor/actuator.rs",
-    "crates/guard/src/drivers/bus_lock.rs",
+    "crates/guard/src/drivers/device_lock.rs",
     "crates/guard/src/drivers/failure.rs",
     "crates/guard/src/drivers/i2c.rs",
     "crates/guard/src/drivers/open.rs",

@@ -72,7 +72,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let missing = missing::here(&places);
     if !missing.is_empty() {
-        eprintln!("this machine cannot run the GPU's test:");
+        eprintln!("this machine cannot run the GPU test:");
         for lack in missing {
             eprintln!("  missing: {lack}");
         }
@@ -88,16 +88,16 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut failed = false;
     for precision in &arguments.precision {
         let bundle = bundle(&arguments.recipe, precision)?;
-        eprintln!("{precision}: the plan is built; this takes up to minutes");
+        eprintln!("{precision}: building the plan; this may take several minutes");
         let prepared = prepare(&bundle, &places, &|_| true)
             .with_context(|| format!("the {precision} plan"))?;
         for note in &prepared.notes {
             eprintln!("note: {note}");
         }
-        let mut proven = load(&bundle, &places, RunOptions::default())?;
+        let mut loaded = load(&bundle, &places, RunOptions::default())?;
         // The conformance suite panics if the engine violates a rule for engines.
         let sound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            conformance::check_manners(precision, &bundle.plan, &mut proven.engine);
+            conformance::check_engine_contract(precision, &bundle.plan, &mut loaded.engine);
         }));
         failed |= sound.is_err();
         let made = match prepared.precision == *precision {
@@ -112,8 +112,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 Err(_) => "**FAILED**",
             }
         );
-        failed |= gate(&mut block, &proven.gate);
-        drop(proven);
+        failed |= gate(&mut block, &loaded.gate);
+        drop(loaded);
         rows.measure(&bundle, &places, precision, arguments.count)?;
     }
     let _ = write!(block, "\n{rows}");
@@ -153,7 +153,7 @@ fn bundle(recipe: &Path, precision: &str) -> anyhow::Result<Bundle> {
     let file = recipe.display().to_string();
     let folder = recipe.parent().unwrap_or(Path::new(""));
     let name = recipe.file_stem().unwrap_or_default().to_string_lossy();
-    eprintln!("{precision}: {file} is compiled");
+    eprintln!("{precision}: compiling {file}");
     let compiled = compile_recipe(content, &Source::new(&file, &text), folder, &name)?;
     Ok(Bundle::read(&compiled.bytes)?)
 }
@@ -161,7 +161,7 @@ fn bundle(recipe: &Path, precision: &str) -> anyhow::Result<Bundle> {
 /// Adds the plan's errors against fp32 to `block`. Returns true if the plan fails the gate.
 fn gate(block: &mut String, results: &[GateResult]) -> bool {
     block.push_str(
-        "| output | mean squared error | of | worst | of | |\n|---|---|---|---|---|---|\n",
+        "| output | mean squared error | limit | worst | limit | |\n|---|---|---|---|---|---|\n",
     );
     for result in results {
         let _ = writeln!(

@@ -42,7 +42,7 @@ class Layer:
 
 
 def read(path):
-    """The layers, in order. A batch normalisation before a layer is folded into it."""
+    """The layers, in order. A batch normalization before a layer is folded into it."""
     graph = onnx.load(path).graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     maker = {output: node for node in graph.node for output in node.output}
@@ -108,20 +108,20 @@ def write_unsigned(layers, path):
     zero that a Relu clips at. Scales and weights are those of the exported model."""
     model = Builder()
 
-    def dequantised(name, values, scale, zero):
+    def dequantized(name, values, scale, zero):
         scale, zero = model.constant(f"{name} scale", scale), model.constant(f"{name} zero", zero)
         return model.node("DequantizeLinear", [values, scale, zero], f"{name} number", axis=0)
 
     # The values 0 to 255 correspond to -128 to 127 in the exported model.
-    last = dequantised("image", "image", layers[0].input_scale, np.uint8(128))
+    last = dequantized("image", "image", layers[0].input_scale, np.uint8(128))
     for layer, after in zip(layers, layers[1:] + [None]):
         name, scales = layer.name, layer.weight_scales
         zeros = np.zeros(len(scales), np.int8)
-        weights = model.constant(f"{name} levels", layer.weights)
-        weights = dequantised(f"{name} weights", weights, scales, zeros)
+        weights = model.constant(f"{name} quantized", layer.weights)
+        weights = dequantized(f"{name} weights", weights, scales, zeros)
         unit = layer.input_scale * scales
-        bias = model.constant(f"{name} bias levels", np.round(layer.bias / unit).astype(np.int32))
-        bias = dequantised(f"{name} bias", bias, unit, zeros.astype(np.int32))
+        bias = model.constant(f"{name} bias quantized", np.round(layer.bias / unit).astype(np.int32))
+        bias = dequantized(f"{name} bias", bias, unit, zeros.astype(np.int32))
         if layer.is_convolution:
             last = model.node("Conv", [last, weights, bias], name, strides=[layer.stride] * 2)
         else:
@@ -132,10 +132,10 @@ def write_unsigned(layers, path):
             last = model.node("Relu", [last], f"{name} relu")
         step, zero = model.constant(f"{name} step", after.input_scale), np.uint8(0)
         inputs = [last, step, model.constant(f"{name} least", zero)]
-        values = model.node("QuantizeLinear", inputs, f"{name} out levels")
+        values = model.node("QuantizeLinear", inputs, f"{name} out quantized")
         if layer.is_convolution and not after.is_convolution:
             values = model.node("Flatten", [values], "flat")
-        last = dequantised(f"{name} out", values, after.input_scale, zero)
+        last = dequantized(f"{name} out", values, after.input_scale, zero)
     model.save(last, path)
 
 
@@ -180,8 +180,8 @@ def write_litert(layers, path):
         entry.builtinOptions, entry.builtinOptionsType = options, kind
         graph.operators.append(entry)
 
-    quantised = layers[0].input_scale is not None
-    kind = "int8" if quantised else "float32"
+    quantized = layers[0].input_scale is not None
+    kind = "int8" if quantized else "float32"
     shape = (1, HEIGHT, WIDTH, 3)
     last = tensor("image", shape, kind, scales=layers[0].input_scale)
     graph.inputs = [last]
@@ -197,7 +197,7 @@ def write_litert(layers, path):
             new_shape = tensor("flat shape", (2,), "int32", np.array(shape, np.int32))
             operator(schema.BuiltinOperator.RESHAPE, 1, [last, new_shape], flat)
             last = flat
-        if quantised and after is None:
+        if quantized and after is None:
             weights, scales, kind = layer.float_weights(), None, "float32"
             number = tensor("dequantised", shape, kind)
             operator(schema.BuiltinOperator.DEQUANTIZE, 2, [last], number)

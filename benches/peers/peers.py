@@ -124,7 +124,7 @@ def all_jobs(options):
 
     own = ours()
     for threads in (1, 2)[:len(cores)]:
-        for precision, frames in (("fp32", "values.f32"), ("int8", "levels.i8")):
+        for precision, frames in (("fp32", "values.f32"), ("int8", "quantized.i8")):
             command = [options.example, "engine", folder / f"{precision}.engine"]
             command += [folder / "pixels.u8", "--threads", threads, "--count", count]
             add("pilotage", "Pilotage", own, precision, threads, command)

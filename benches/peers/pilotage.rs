@@ -25,7 +25,7 @@ use pilotage_vision::{FrameView, Layout, PixelFormat, Preprocess, Vision};
 #[derive(Debug, Parser)]
 enum Task {
     /// Write validation frames of a recipe: pixels.u8 with rows of RGB; values.f32 in NCHW for ONNX
-    /// models; levels.u8 and levels.i8 in NCHW for models that have folded the scale
+    /// models; quantized.u8 and quantized.i8 in NCHW for models that have folded the scale
     Frames {
         /// The recipe
         recipe: PathBuf,
@@ -92,6 +92,7 @@ fn main() -> Result<()> {
 
 /// Writes frames that the engine was not calibrated on.
 fn write_frames(recipe: &Path, folder: &Path, count: usize) -> Result<()> {
+    ensure!(count > 0, "--frames must be at least 1");
     let text = pilotage_compiler::read_recipe_text(recipe)?;
     let file = recipe.display().to_string();
     let parsed: Recipe = Source::new(&file, &text).parse()?;
@@ -119,21 +120,21 @@ fn write_frames(recipe: &Path, folder: &Path, count: usize) -> Result<()> {
     };
     let (mut vision, size) = uncropped(&planar)?;
     let mut values = vec![0.0_f32; vision.output_len()];
-    let mut levels = vec![0_i8; vision.output_len()];
-    let (mut all_pixels, mut all_values, mut all_levels) = (Vec::new(), Vec::new(), Vec::new());
+    let mut quantized = vec![0_i8; vision.output_len()];
+    let (mut all_pixels, mut all_values, mut all_quantized) = (Vec::new(), Vec::new(), Vec::new());
     for pixels in chosen {
         let view = view(PixelFormat::Rgb8, size, pixels);
         vision.run(view, &mut values)?;
-        vision.run_i8(view, &mut levels)?;
+        vision.run_i8(view, &mut quantized)?;
         all_pixels.extend_from_slice(pixels);
         all_values.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-        all_levels.extend(levels.iter().map(|level| level.cast_unsigned()));
+        all_quantized.extend(quantized.iter().map(|value| value.cast_unsigned()));
     }
     fs::write(folder.join("pixels.u8"), all_pixels)?;
     fs::write(folder.join("values.f32"), all_values)?;
-    fs::write(folder.join("levels.i8"), &all_levels)?;
-    all_levels.iter_mut().for_each(|level| *level ^= 0x80);
-    fs::write(folder.join("levels.u8"), all_levels)?;
+    fs::write(folder.join("quantized.i8"), &all_quantized)?;
+    all_quantized.iter_mut().for_each(|value| *value ^= 0x80);
+    fs::write(folder.join("quantized.u8"), all_quantized)?;
     Ok(())
 }
 
@@ -144,9 +145,17 @@ fn time_engine(options: &Engines) -> Result<String> {
     let (mut vision, size) = uncropped(&preprocess)?;
     let bytes = fs::read(&options.frames).with_context(|| path_text(&options.frames))?;
     let pixels = bytes.chunks_exact(vision.output_len());
+    check_frames(options, pixels.len())?;
     let description = engine.describe();
     let mut answer = [0.0; 2];
-    match engine.inputs()[0].element_type {
+    let [input] = engine.inputs() else {
+        bail!(
+            "the engine must have one input, not {}",
+            engine.inputs().len()
+        );
+    };
+    let element_type = input.element_type;
+    match element_type {
         ElementType::F32 => {
             let mut frames = vec![vec![0.0; vision.output_len()]; pixels.len()];
             for (pixels, frame) in pixels.zip(&mut frames) {
@@ -186,6 +195,7 @@ fn time_camera(options: &Engines, format: &str, vision_only: bool) -> Result<Str
     let frames: Vec<&[u8]> = bytes
         .chunks_exact(format.frame_len(CAMERA.0, CAMERA.1)?)
         .collect();
+    check_frames(options, frames.len())?;
     let description = engine.describe();
     let mut input = vec![0_i8; vision.output_len()];
     let mut answer = [0.0; 2];
@@ -211,7 +221,14 @@ fn uncropped(preprocess: &Preprocess) -> Result<(Vision, (u32, u32))> {
     Ok((vision, (width, height)))
 }
 
+fn check_frames(options: &Engines, frames: usize) -> Result<()> {
+    let path = path_text(&options.frames);
+    ensure!(frames > 0, "{path}: is shorter than one frame");
+    Ok(())
+}
+
 fn load(options: &Engines) -> Result<(Bundle, CpuEngine)> {
+    ensure!(options.count > 0, "--count must be at least 1");
     let bytes = fs::read(&options.engine).with_context(|| path_text(&options.engine))?;
     let bundle = Bundle::read(&bytes).with_context(|| path_text(&options.engine))?;
     let cpu_options = CpuOptions {

@@ -21,7 +21,7 @@ SHAPE = (1, 3, 66, 200)
 FRAMES = 16
 QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
 
-FRAMES_OF = {"float32": "values.f32", "int8": "levels.i8", "uint8": "levels.u8"}
+FRAMES_OF = {"float32": "values.f32", "int8": "quantized.i8", "uint8": "quantized.u8"}
 # The models for the ONNX runtimes, and the type of their input.
 ONNX = {
     "fp32": ("fp32.onnx", "float32"),
@@ -154,11 +154,11 @@ def camera(folder, layout, threads, engine=True, area=False, whole=False):
     cv2.setNumThreads(1)
     raw = np.fromfile(folder / f"camera.{layout}", np.uint8)
     inputs = raw.reshape(-1, 480, 640, 2 if layout == "yuyv" else 3)
-    levels = np.empty(SHAPE, np.uint8)
-    planes = list(levels[0])
+    quantized = np.empty(SHAPE, np.uint8)
+    planes = list(quantized[0])
     run = session(folder, "int8", threads)
     binding = run.io_binding()
-    binding.bind_cpu_input("image", levels)
+    binding.bind_cpu_input("image", quantized)
     binding.bind_output("controls", "cpu")
     how = cv2.INTER_AREA if area else cv2.INTER_LINEAR
     frame = None

@@ -51,7 +51,7 @@ impl Architecture {
 pub enum Build {
     /// As they are released.
     Release,
-    /// For the tests: with little optimisation, because optimisation takes most of a build's time.
+    /// For the tests: with little optimization, because optimization takes most of a build's time.
     /// The package's contents and dependencies are the same. Build scripts and their dependencies
     /// are built as for a release, so that an earlier release build is reused.
     Quick,

@@ -42,7 +42,7 @@ pub struct CarSettings {
     pub name: String,
     /// How the simulated car responds to commands.
     pub kind: Kind,
-    /// Which car has tyres.
+    /// The car that kind `tyres` simulates.
     pub preset: CarPreset,
 }
 
@@ -108,9 +108,11 @@ pub struct CameraSettings {
     pub repeat: Option<bool>,
     /// Milliseconds; see docs/car.md for the default.
     pub timeout_ms: Option<f64>,
-    /// How many identical frames count as a frozen picture; `None` for one second of frames.
+    /// How many identical frames count as a frozen picture; `None` for one second of frames,
+    /// at least 10.
     pub frozen_frames: Option<u32>,
-    /// How many black frames count as a fault; `None` for one second of frames.
+    /// How many black frames count as a fault; `None` for one second of frames, at
+    /// least 10.
     pub black_frames: Option<u32>,
     /// Pixels.
     pub width: u32,
@@ -130,7 +132,7 @@ pub struct CameraSettings {
     pub pitch: f64,
     /// Radians, to the left.
     pub yaw: f64,
-    /// Radians, clockwise.
+    /// Radians, clockwise about the optical axis, seen from behind the camera.
     pub roll: f64,
 }
 
@@ -160,7 +162,8 @@ pub struct SimulatorSettings {
     /// Seed of the random circuit and of the camera's noise.
     pub seed: u64,
     /// Seed of random colours and light.
-    pub looks: Option<u64>,
+    #[serde(rename = "looks")]
+    pub appearance_seed: Option<u64>,
     /// Coefficient of friction between tyres and ground; `None` for the preset's.
     pub friction: Option<f64>,
     /// Seed of a random coefficient of friction.
@@ -269,9 +272,9 @@ pub struct LogSettings {
     pub keep: LogKeep,
     /// The logs' folder; `None` for the user's.
     pub folder: Option<String>,
-    /// Most logs in the folder.
+    /// The maximum number of logs in the folder.
     pub most_logs: usize,
-    /// Most megabytes of all logs in the folder.
+    /// The maximum size of all logs in the folder, megabytes.
     pub most_mb: u64,
 }
 
@@ -355,7 +358,7 @@ impl Default for SimulatorSettings {
             road_width: None,
             line_width: None,
             seed: 0,
-            looks: None,
+            appearance_seed: None,
             friction: None,
             friction_seed: None,
             laps: 1,

@@ -70,7 +70,7 @@ fn every_commented_key_of_the_default_file_can_be_used() {
     let car = accepted(&uncommented);
     assert_eq!(car.simulator.road_width, Some(3.0));
     assert_eq!(car.simulator.line_width, Some(0.1));
-    assert_eq!(car.simulator.looks, Some(7));
+    assert_eq!(car.simulator.appearance_seed, Some(7));
     assert_eq!(
         car.simulator.latency,
         Latency::Fixed(Duration::from_millis(20))
@@ -171,7 +171,7 @@ fn each_key_is_applied_to_its_part() {
         road_width: Some(4.0),
         line_width: Some(0.2),
         seed: 11,
-        looks: Some(5),
+        appearance_seed: Some(5),
         laps: 3,
         pace: Pace::Fast,
         latency: Latency::Fixed(Duration::from_micros(12_500)),

@@ -36,13 +36,13 @@ pub(super) fn car(
     let camera = camera(source, &settings.camera)?;
     let capture = super::camera::capture(source, &settings.camera, folder)?;
     settings.actuator.check(source)?;
-    of_one_world(source, capture.is_some(), settings.actuator.kind)?;
+    check_same_domain(source, capture.is_some(), settings.actuator.kind)?;
     let guard = &settings.guard;
     let limits = guard.limits(source, camera.rate_hz, &settings.actuator)?;
     let gamepad = settings.gamepad.as_ref();
     let gamepad = gamepad.map(|written| super::gamepad::gamepad(source, written, folder));
     let simulator = simulator(source, &settings.simulator, folder)?;
-    arrives_in_time(source, simulator.latency, &limits)?;
+    check_latency(source, simulator.latency, &limits)?;
     let kind = kind(source, settings)?;
     Ok(Car {
         name: name.clone(),
@@ -114,28 +114,27 @@ fn kind(source: &Source<'_>, settings: &Settings) -> Result<CarKind, ConfigError
     })
 }
 
-/// Checks that camera and actuator are both simulated or both physical: a camera of one world
-/// cannot drive a car of the other.
-fn of_one_world(
+/// Checks that camera and actuator are both simulated or both physical (`dry-run` counts as physical):
+/// a camera of one domain cannot drive a car of the other.
+fn check_same_domain(
     source: &Source<'_>,
-    real_camera: bool,
+    physical_camera: bool,
     actuator: drivers::Kind,
 ) -> Result<(), ConfigError> {
     let simulated = actuator == drivers::Kind::Simulator;
-    if real_camera != simulated {
+    if physical_camera != simulated {
         return Ok(());
     }
-    Err(if real_camera {
+    Err(if physical_camera {
         source.error(
             "actuator.kind",
-            "is `simulator`, whose car a real camera does not see: name the car's motors, or \
-             `dry-run` to see what it would do",
+            "is `simulator`, but `camera.kind` is a physical camera: set the car's actuator, or \
+             `dry-run`",
         )
     } else {
         source.error(
             "camera.kind",
-            "is `simulator`, which does not see where the motors of `actuator.kind` take the \
-             car: name the car's camera",
+            "is `simulator`, but the actuator is not: set the car's camera",
         )
     })
 }
@@ -162,7 +161,9 @@ pub(crate) fn named_instruction_set(name: &str) -> Result<InstructionSet, String
     })
 }
 
-/// The CPU must still have time to answer a frame that the GPU does not answer in time.
+/// By default the GPU has half of a frame period, so that the CPU can answer within the period a frame
+/// that the GPU does not answer. With a longer limit the CPU's answer may come after the next frame;
+/// the guard's deadline is at least three periods.
 fn backend(
     source: &Source<'_>,
     engine: &EngineSettings,
@@ -198,7 +199,7 @@ fn backend(
 }
 
 /// With a latency above `max_age` the guard would refuse every command.
-fn arrives_in_time(
+fn check_latency(
     source: &Source<'_>,
     latency: Latency,
     limits: &Limits,
@@ -208,7 +209,7 @@ fn arrives_in_time(
         Latency::Fixed(latency) if latency > max_age => Err(source.error(
             "simulator.latency_ms",
             format!(
-                "is {} ms, but the guard takes no command older than `guard.max_age_ms`, {} ms; \
+                "is {} ms, but the guard rejects commands older than `guard.max_age_ms`, {} ms; \
                  set a longer `guard.deadline_ms`",
                 latency.as_secs_f64() * 1e3,
                 max_age.as_secs_f64() * 1e3
@@ -237,8 +238,8 @@ fn camera(source: &Source<'_>, written: &CameraSettings) -> Result<CameraSpec, C
     })
 }
 
-/// The mixer as written. The defaults are those of the first two kinds; a car with tyres has its
-/// own calibration instead.
+/// The mixer as written. The defaults are those of the first two kinds; a car with tyres has its own
+/// calibration in place of a mixer with the default values, even if they are written.
 fn mixer(
     source: &Source<'_>,
     written: &MixerSettings,
@@ -281,7 +282,7 @@ fn simulator(
         road_width: metres("road_width", written.road_width, 0.5..=30.0)?,
         line_width: metres("line_width", written.line_width, 0.01..=2.0)?,
         seed: written.seed,
-        looks: written.looks,
+        appearance_seed: written.appearance_seed,
         laps: within(source, "simulator.laps", written.laps, 1..=1000)?,
         pace: written.pace,
         latency,

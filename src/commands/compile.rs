@@ -26,9 +26,8 @@ mod machine;
 mod progress;
 mod recipe;
 
-/// The root mean squared error that --gate allows, as a share of the error of a single frame; as in
-/// the defaults.
-const ROOT_OF_WORST: f64 = 0.2;
+/// The default limit of the root mean squared error, as a fraction of the limit of a single frame.
+const RMS_PER_WORST: f64 = 0.2;
 
 /// The ending of the file that keeps what was measured for the next compilation.
 const CACHE: &str = "compile-cache";
@@ -36,8 +35,8 @@ const CACHE: &str = "compile-cache";
 /// Options of `pilotage compile`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// A recipe (docs/recipes.md), or an ONNX model: one of pilotage-training has its recipe in it,
-    /// for another one is made. With --for-this-machine also an engine file, or nothing for the
+    /// A recipe (docs/recipes.md), or an ONNX model. Models from pilotage-training contain a recipe;
+    /// for others a recipe is created. With --for-this-machine also an engine file, or nothing for the
     /// compiled-in engine
     #[arg(
         value_name = "RECIPE.toml|MODEL.onnx|FILE.engine",
@@ -53,7 +52,8 @@ pub struct Options {
     /// A folder of frames as the car sees them, to calibrate ranges and to validate the engine
     #[arg(long, value_name = "FOLDER")]
     calibration: Option<PathBuf>,
-    /// The largest number of frames that are used; of more, this many are chosen evenly [default: 1000]
+    /// The largest number of frames that are used; if there are more, an evenly spaced subset
+    /// [default: 1000]
     #[arg(long, value_name = "N")]
     max_frames: Option<usize>,
     /// How ranges are chosen: minmax, percentile, entropy or mse
@@ -92,10 +92,10 @@ pub struct Options {
     /// the engine file)
     #[arg(long)]
     no_cache: bool,
-    /// Print the quantisation error of each layer
+    /// Print the quantization error of each layer
     #[arg(long)]
     report: bool,
-    /// Draw the quantisation error of each layer
+    /// Draw the quantization error of each layer
     #[arg(long, value_name = "FILE.png|FILE.svg", value_parser = crate::plot::plot_path)]
     report_picture: Option<PathBuf>,
     /// Also build the TensorRT plan for this machine's GPU, validate it and keep it; compiles the
@@ -116,8 +116,9 @@ pub struct Options {
 /// Compiles, writes the engine file and prints its error relative to fp32.
 ///
 /// # Errors
-/// Fails if the engine cannot be compiled; the message names the place in the file, and nothing is
-/// written.
+/// Fails if the engine cannot be compiled or exceeds the gate; the message names the place in the file,
+/// and no engine file is written. What was measured is kept in the .compile-cache file in any case. Also
+/// fails if, after the engine file, an export, the picture or the TensorRT plan cannot be made.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let gpu = match options.for_this_machine {
         true => GpuPolicy::Require,
@@ -160,7 +161,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     say(&out, &compiled, options.report);
     if let Some(file) = &options.report_picture {
         if compiled.layers.is_empty() {
-            bail!("there is no picture of the layers: nothing was quantised");
+            bail!("there is no picture of the layers: nothing was quantized");
         }
         let title = format!("{name}, {}", compiled.manifest.precision);
         plot::layer_picture(file, &title, &compiled.layers)?;
@@ -227,7 +228,7 @@ fn gate(text: &str) -> Result<(Meaning, GateLimits), String> {
         .ok_or("a meaning and its largest error are needed, such as steering=0.1")?;
     let (worst, root) = match limits.split_once(':') {
         Some((worst, root)) => (limit(worst)?, limit(root)?),
-        None => (limit(limits)?, limit(limits)? * ROOT_OF_WORST),
+        None => (limit(limits)?, limit(limits)? * RMS_PER_WORST),
     };
     let limits = GateLimits {
         mse: Some(root * root),
@@ -260,7 +261,7 @@ fn export(folder: &Path, name: &str, compiled: &Compiled) -> anyhow::Result<()> 
     }
     if count == 0 {
         pilotage_console::say(format_args!(
-            "warning: {} has nothing for other runtimes: they use the model itself",
+            "warning: an {} engine file has no sections for other runtimes: they use the model itself",
             compiled.manifest.precision
         ));
     }

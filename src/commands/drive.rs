@@ -147,12 +147,12 @@ pub struct ConditionOptions {
     #[arg(long, value_name = "W")]
     pub line_width: Option<f64>,
     /// Random colours, light and noise with this seed
-    #[arg(long, value_name = "N")]
-    pub looks: Option<u64>,
+    #[arg(long = "looks", value_name = "N")]
+    pub appearance_seed: Option<u64>,
     /// How the simulated car responds to commands
     #[arg(long, value_enum)]
     pub kind: Option<Kind>,
-    /// Which car has tyres
+    /// The car that kind `tyres` simulates
     #[arg(long, value_enum)]
     pub preset: Option<CarPreset>,
     /// The coefficient of friction between tyres and ground, 0.1 to 2
@@ -252,7 +252,7 @@ impl ConditionOptions {
         let simulator = &mut settings.simulator;
         simulator.road_width = self.road_width.or(simulator.road_width);
         simulator.line_width = self.line_width.or(simulator.line_width);
-        simulator.looks = self.looks.or(simulator.looks);
+        simulator.appearance_seed = self.appearance_seed.or(simulator.appearance_seed);
         simulator.laps = self.laps.unwrap_or(simulator.laps);
         simulator.latency_ms = self.latency.or(simulator.latency_ms);
         simulator.time_limit = self.time_limit.unwrap_or(simulator.time_limit);
@@ -275,7 +275,7 @@ impl SimulatorOptions {
             ("--seed", self.seed.is_some()),
             ("--road-width", conditions.road_width.is_some()),
             ("--line-width", conditions.line_width.is_some()),
-            ("--looks", conditions.looks.is_some()),
+            ("--looks", conditions.appearance_seed.is_some()),
             ("--kind", conditions.kind.is_some()),
             ("--preset", conditions.preset.is_some()),
             ("--friction", conditions.friction.is_some()),

@@ -246,7 +246,7 @@ fn draw(out: &std::path::Path, report: &Report) -> anyhow::Result<()> {
         ],
         completed: true,
     };
-    let error = "mean squared normalised error";
+    let error = "mean squared normalized error";
     plot::pareto_picture(
         &out.join("evaluate-pareto.png"),
         &caption,

@@ -66,7 +66,7 @@ pub enum Iteration {
         /// The operator's request.
         request: DriveRequest,
         /// Whether the stop button was pressed since the gamepad was opened.
-        stop_proven: bool,
+        stop_tested: bool,
     },
 }
 

@@ -11,7 +11,7 @@ use pilotage_vision::{Frame, FrameView, PixelFormat};
 
 use super::driver::{Driver, Iteration};
 use super::watch::say;
-use crate::operator::{Operator, Orders, Requests, SEARCH_INTERVAL};
+use crate::operator::{ButtonActions, Operator, Requests, SEARCH_INTERVAL};
 use crate::pilot::StepError;
 use crate::report::{DriveReport, HandPart};
 use crate::simulation::OutOfProcessCamera;
@@ -25,7 +25,7 @@ pub struct HandDriver {
     limits: Limits,
     pad: Option<Gamepad>,
     gamepad: String,
-    orders: Orders,
+    actions: ButtonActions,
     /// Sends the operator's requests; `None` for the simulated car, whose guard only has the
     /// pilot's connection.
     operator: Option<Operator>,
@@ -91,7 +91,7 @@ impl HandDriver {
             limits: *limits,
             gamepad: pad.describe(),
             pad: Some(pad),
-            orders: Orders::default(),
+            actions: ButtonActions::default(),
             operator,
             link,
             view,
@@ -123,9 +123,9 @@ impl HandDriver {
     }
 
     /// Whether the stop button was pressed since the gamepad was opened.
-    fn stop_proven(&mut self) -> bool {
+    fn stop_tested(&mut self) -> bool {
         let pad = self.pad.as_mut();
-        pad.is_some_and(|pad| pad.hand().stop_proven())
+        pad.is_some_and(|pad| pad.hand().stop_tested())
     }
 
     /// The operator's request. If the gamepad is lost, the car is stopped, and later calls search
@@ -134,7 +134,7 @@ impl HandDriver {
         self.read(now).unwrap_or_else(|error| {
             // Stop the car first.
             let requests = requests(&mut self.operator, &mut self.link);
-            let stopped = self.orders.lost(requests);
+            let stopped = self.actions.lost(requests);
             self.pad = None;
             self.tried = now;
             say(&error.to_string());
@@ -163,7 +163,7 @@ impl HandDriver {
         let presses = hand.take_presses();
         let request = hand.request(now);
         let requests = requests(&mut self.operator, &mut self.link);
-        self.orders.obey(presses, requests, &say);
+        self.actions.apply(presses, requests, &say);
         while let Some(notice) = hand.notice(now, true) {
             say(&notice.to_string());
         }
@@ -238,7 +238,7 @@ impl Driver for HandDriver {
         }
         Ok(Iteration::Hand {
             request,
-            stop_proven: self.stop_proven(),
+            stop_tested: self.stop_tested(),
         })
     }
 
@@ -269,7 +269,7 @@ impl Driver for HandDriver {
 
     fn describe(&mut self, report: &mut DriveReport) {
         report.hand = Some(HandPart {
-            gamepad: match self.stop_proven() {
+            gamepad: match self.stop_tested() {
                 true => self.gamepad.clone(),
                 false => format!("{}, its stop button not tested", self.gamepad),
             },

@@ -73,7 +73,7 @@ pub enum Source {
         /// The dead-man button is held.
         driven: bool,
         /// The stop button was pressed since the gamepad was opened.
-        stop_proven: bool,
+        stop_tested: bool,
     },
 }
 
@@ -142,8 +142,8 @@ impl LiveLine {
             }
             Source::Hand {
                 driven,
-                stop_proven,
-            } => BY_HAND + u8::from(!driven) + 2 * u8::from(!stop_proven),
+                stop_tested,
+            } => BY_HAND + u8::from(!driven) + 2 * u8::from(!stop_tested),
         };
         self.shared.what.store(what, Ordering::Relaxed);
         self.shared.source.store(source, Ordering::Relaxed);
@@ -344,9 +344,9 @@ mod tests {
             loop_p99: 900.0,
             fallback: true,
         };
-        let hand = |driven, stop_proven| Source::Hand {
+        let hand = |driven, stop_tested| Source::Hand {
             driven,
-            stop_proven,
+            stop_tested,
         };
         for (progress, source, expected) in [
             (

@@ -198,8 +198,8 @@ impl Observers {
         }
     }
 
-    /// Whether STOP was pressed on the page of a simulated drive since the last call. The stop
-    /// of any other car goes from the page's program to its guard.
+    /// Whether an observer has requested a stop since the last call. `pilotage-watch` requests it
+    /// here for a simulated car only; it sends the stop of any other car to that car's guard.
     pub fn take_stop(&self) -> bool {
         self.tap.take_stop()
     }

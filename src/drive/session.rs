@@ -202,10 +202,10 @@ impl Session {
             }
             Iteration::Hand {
                 request,
-                stop_proven,
+                stop_tested,
             } => Source::Hand {
                 driven: request.driven,
-                stop_proven: *stop_proven,
+                stop_tested: *stop_tested,
             },
         };
         if let Some(live) = &self.live {

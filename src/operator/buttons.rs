@@ -9,13 +9,13 @@ use pilotage_gamepad::{Gamepad, GamepadConfig};
 use pilotage_guard::Limits;
 use pilotage_vehicle::monotonic;
 
-use super::{Operator, Orders, SEARCH_INTERVAL};
+use super::{ButtonActions, Operator, SEARCH_INTERVAL};
 
-/// How often the thread checks whether it shall end.
+/// The interval at which the thread checks whether it must end.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Reads arm and stop on a separate thread, so that a pilot that waits for its camera or hangs does
-/// not delay a stop. The thread ends when this is dropped.
+/// Reads the arm and stop buttons on a separate thread, so that a pilot that waits for its camera or
+/// hangs does not delay a stop. Dropping this ends the thread.
 #[derive(Debug)]
 pub struct Buttons {
     end: Arc<AtomicBool>,
@@ -62,7 +62,7 @@ fn read(
     say: &impl Fn(&str),
     end: &AtomicBool,
 ) {
-    let mut orders = Orders::default();
+    let mut actions = ButtonActions::default();
     let mut pad = None;
     let mut tried = None;
     let mut missed = false;
@@ -79,7 +79,7 @@ fn read(
                     }
                     Err(error) if !missed => {
                         say(&format!(
-                            "{error}; until then `pilotage stop` stops the car"
+                            "{error}; use `pilotage stop` until a gamepad is found"
                         ));
                         missed = true;
                     }
@@ -93,7 +93,7 @@ fn read(
         let now = monotonic();
         if let Err(error) = open.read(now) {
             // Before anything else: stop the car.
-            let stopped = orders.lost(&mut operator);
+            let stopped = actions.lost(&mut operator);
             say(&error.to_string());
             pad = None;
             missed = true;
@@ -103,7 +103,7 @@ fn read(
             continue;
         }
         let hand = open.hand();
-        orders.obey(hand.take_presses(), &mut operator, say);
+        actions.apply(hand.take_presses(), &mut operator, say);
         // The axes drive nothing here.
         while let Some(notice) = hand.notice(now, false) {
             say(&notice.to_string());

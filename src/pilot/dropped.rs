@@ -20,7 +20,7 @@ impl Dropped {
         if self.share <= 0.0 || sequence == 0 {
             return false;
         }
-        // SplitMix64's finaliser (Steele, Lea, Flood, 2014): a hash, so that a second call for the
+        // SplitMix64's finalizer (Steele, Lea, Flood, 2014): a hash, so that a second call for the
         // same frame gives the same answer.
         let mut z = sequence
             .wrapping_add(self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))

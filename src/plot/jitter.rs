@@ -35,7 +35,7 @@ const DARKEST: f64 = 0.25;
 /// The least distance between the names of percentiles.
 const LINE: f64 = 25.0;
 
-/// Writes a PNG or an SVG, as the file's name says: the time of each inference over the run, and beside it the number of inferences
+/// Writes a PNG or an SVG, by the file's extension: the time of each inference over the run, and beside it the number of inferences
 /// that took longer than each time.
 ///
 /// # Errors

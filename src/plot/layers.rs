@@ -1,4 +1,4 @@
-//! A picture of the quantisation error of each layer.
+//! A picture of the quantization error of each layer.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ const POOR: f64 = 15.0;
 /// The largest number of layers that are drawn.
 const MOST: usize = 80;
 
-/// Writes a PNG or an SVG, as the file's name says: for each layer its ratio of signal to quantisation noise, and the share of the
+/// Writes a PNG or an SVG, by the file's extension: for each layer its ratio of signal to quantization noise, and the share of the
 /// calibration range that is kept.
 ///
 /// # Errors
@@ -38,7 +38,7 @@ pub fn layer_picture(file: &Path, title: &str, layers: &[LayerReport]) -> Result
     canvas.text(title, [MARGIN, 44.0], 34.0, bold, left, FIGURE)?;
     let titles = [
         ("layer", MARGIN, left),
-        ("signal to quantisation noise, dB", NOISE.0, left),
+        ("signal to quantization noise, dB", NOISE.0, left),
         ("kept of the range seen", RANGE.0, left),
         ("cut off", WIDTH - MARGIN, right),
     ];

@@ -50,7 +50,7 @@ const FOOTER: f64 = 30.0;
 /// Points of the scatter plot within a square of this width are drawn once.
 const CELL: f64 = 3.0;
 
-/// Writes a PNG or an SVG, as the file's name says: recorded and predicted values over time, and
+/// Writes a PNG or an SVG, by the file's extension: recorded and predicted values over time, and
 /// beside them the predictions over what was recorded.
 ///
 /// # Errors

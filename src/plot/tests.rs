@@ -205,7 +205,7 @@ fn the_picture_of_a_physical_drive_shows_its_commands() {
                 start: f64::from(i) * 0.05,
                 steering,
                 throttle: [0.5; 2],
-                driving: i >= 100,
+                driving: i == 50 || i >= 100,
             }
         })
         .collect();
@@ -217,6 +217,8 @@ fn the_picture_of_a_physical_drive_shows_its_commands() {
     // A quarter of the time the car was not driven.
     assert_eq!(at(300, 250), BACKGROUND);
     assert_eq!(at(1200, 250), ASPHALT);
+    // The single span in which it was driven before, at 321.9 to 325.4.
+    assert!((322..=325).any(|x| at(x, 250) == ASPHALT));
     // The extremes at half of the time, above and below the middle.
     let curve = speed_colour(0.8);
     let column = (64 + 84 + 1536) / 2;

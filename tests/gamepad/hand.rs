@@ -442,11 +442,11 @@ fn one_press_proves_the_stop_button() {
         notices(&mut hand, 0),
         ["stop button not tested: press it once (BTN_EAST)"]
     );
-    assert!(!hand.stop_proven());
+    assert!(!hand.stop_tested());
     report(&mut hand, 1, &[button(STOP, false)]);
     assert_eq!(notices(&mut hand, 1), [""; 0]);
     report(&mut hand, 2, &[button(STOP, true)]);
-    assert!(hand.stop_proven());
+    assert!(hand.stop_tested());
     assert_eq!(notices(&mut hand, 2), ["stop button works"]);
     report(&mut hand, 3, &[button(STOP, false), button(STOP, true)]);
     assert_eq!(notices(&mut hand, 3), [""; 0], "once");

@@ -116,8 +116,8 @@ impl Car {
         Pad::plug_in(&self.folder.path().join("pad"))
     }
 
-    pub fn tape(&self) -> PathBuf {
-        self.folder.path().join("tape")
+    pub fn recording_folder(&self) -> PathBuf {
+        self.folder.path().join("recording")
     }
 
     pub fn pulses(&self) -> [u32; 2] {
@@ -146,7 +146,7 @@ impl Car {
         let mut command = self.command(&["record", "--json", "--to"]);
         let mut arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
         // --to FOLDER --car FILE
-        arguments.insert(3, self.tape().into());
+        arguments.insert(3, self.recording_folder().into());
         arguments.extend(more.iter().map(Into::into));
         command = Command::new(PILOTAGE);
         command.args(arguments).stdin(Stdio::null());
@@ -178,7 +178,7 @@ impl Car {
 
     /// The rows of the recording, without the header.
     pub fn rows(&self) -> Vec<Vec<String>> {
-        let list = fs::read_to_string(self.tape().join("data.csv")).unwrap_or_default();
+        let list = fs::read_to_string(self.recording_folder().join("data.csv")).unwrap_or_default();
         let rows = list.lines().skip(1);
         rows.map(|row| row.split(',').map(str::to_owned).collect())
             .collect()

@@ -265,7 +265,7 @@ fn a_frozen_pilot_is_stopped_though_the_button_is_held() {
 fn while_an_engine_drives_its_buttons_arm_and_stop() {
     let car = Car::dry();
     let mut drive = car.run(&["drive", "--json"]);
-    drive.wait_for_message("until then `pilotage stop` stops the car");
+    drive.wait_for_message("use `pilotage stop` until a gamepad is found");
     car.wait_for("driving");
     let mut pad = car.pad();
     drive.wait_for_message("its buttons arm and stop");

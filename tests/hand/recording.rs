@@ -47,7 +47,7 @@ fn a_drive_by_hand_is_recorded_for_training_and_calibration() {
         assert!(report.get(key).is_some(), "{key}: {report}");
     }
 
-    let text = fs::read_to_string(car.tape().join("data.csv")).unwrap();
+    let text = fs::read_to_string(car.recording_folder().join("data.csv")).unwrap();
     assert!(text.starts_with("image_name,v,w,timestamp,steering,throttle\n"));
     let mut before = 0.0;
     for (index, row) in rows.iter().enumerate() {
@@ -66,7 +66,7 @@ fn a_drive_by_hand_is_recorded_for_training_and_calibration() {
         assert!((number(v) - speed).abs() < 1e-5, "{row:?}");
         assert!((number(w) - yaw_rate).abs() < 1e-5, "{row:?}");
         assert_eq!(
-            image::image_dimensions(car.tape().join(name)).unwrap(),
+            image::image_dimensions(car.recording_folder().join(name)).unwrap(),
             (640, 480)
         );
     }
@@ -74,11 +74,11 @@ fn a_drive_by_hand_is_recorded_for_training_and_calibration() {
     assert_eq!(last[4..], ["1.000000", "0.200000"]);
 
     let mut data = Dataset::default();
-    let added = recording::read(&car.tape(), &mut data).unwrap();
+    let added = recording::read(&car.recording_folder(), &mut data).unwrap();
     assert_eq!(added.frames, rows.len());
     let [v, _] = data.label(rows.len() - 1);
     assert!((f64::from(v) - (0.8 - 6.5) / 17.5).abs() < 1e-5, "{v}");
-    Frames::read(&car.tape(), &Preprocess::new(200, 66)).unwrap();
+    Frames::read(&car.recording_folder(), &Preprocess::new(200, 66)).unwrap();
 
     // The recording is continued, as PNG, with three more frames.
     let record = car.record(&["--png", "--frames", "3"]);
@@ -92,7 +92,7 @@ fn a_drive_by_hand_is_recorded_for_training_and_calibration() {
     assert!(more.len() >= rows.len() + 3, "{}", more.len());
     assert_eq!(more[rows.len()][0], format!("{:06}.png", rows.len()));
     let before = data.len();
-    let added = recording::read(&car.tape(), &mut data).unwrap();
+    let added = recording::read(&car.recording_folder(), &mut data).unwrap();
     assert_eq!(added.frames, more.len());
     assert_eq!(data.len(), before + more.len());
 }
@@ -107,21 +107,23 @@ fn a_killed_recorder_leaves_a_readable_folder() {
     record.kill(Signal::KILL);
     drop(record);
     let read = || {
-        recording::read(&car.tape(), &mut Dataset::default())
+        recording::read(&car.recording_folder(), &mut Dataset::default())
             .unwrap()
             .frames
     };
     let rows = read();
     assert!(rows >= 5);
     // A row that a power failure cut off is removed, and so is an incomplete picture.
-    let list = car.tape().join("data.csv");
+    let list = car.recording_folder().join("data.csv");
     let mut file = OpenOptions::new().append(true).open(&list).unwrap();
     file.write_all(b"000099.jpg,0.1").unwrap();
-    fs::write(car.tape().join(".000098.jpg.part"), "half").unwrap();
-    wait("the guard went with it", || car.status().is_empty());
+    fs::write(car.recording_folder().join(".000098.jpg.part"), "half").unwrap();
+    wait("the guard has ended", || car.status().is_empty());
     let record = car.record(&["--frames", "1"]);
     // Only one recorder at a time.
-    wait("it is at it", || car.status().starts_with("driving"));
+    wait("the second recorder drives", || {
+        car.status().starts_with("driving")
+    });
     pad.jitter();
     pad.hold(DEAD_MAN);
     wait("one more", || {
@@ -131,7 +133,7 @@ fn a_killed_recorder_leaves_a_readable_folder() {
     let (ended, messages) = record.end();
     assert!(ended.status.success(), "{messages}");
     assert!(read() > rows);
-    assert!(!car.tape().join(".000098.jpg.part").exists());
+    assert!(!car.recording_folder().join(".000098.jpg.part").exists());
     // A folder of another program is not changed.
     fs::write(&list, "image_name,v,w,timestamp\n").unwrap();
     let (ended, messages) = car.record(&[]).end();
@@ -150,7 +152,10 @@ fn a_full_disk_pauses_the_recording_and_not_the_drive() {
     let mut command = Command::new("sh");
     let script = "trap '' XFSZ; exec \"$@\"";
     command.args(["-c", script, "sh", PILOTAGE, "record", "--png", "--car"]);
-    command.arg(car.file()).arg("--to").arg(car.tape());
+    command
+        .arg(car.file())
+        .arg("--to")
+        .arg(car.recording_folder());
     command.stdin(Stdio::null());
     let mut record = Running::start(command);
     car.wait_for("disarmed");
@@ -173,7 +178,7 @@ fn a_full_disk_pauses_the_recording_and_not_the_drive() {
         pad.jitter();
         if let Ok(line) = record.line_receiver.recv_timeout(Duration::from_millis(50)) {
             record.log += &line;
-            if line.contains("the recording pauses, driving goes on") {
+            if line.contains("recording paused; driving continues") {
                 break;
             }
         }
@@ -190,19 +195,19 @@ fn a_full_disk_pauses_the_recording_and_not_the_drive() {
     pad.full_left_and_ahead();
     car.wait_pulses(&mut pad, GOING);
     let read = || {
-        recording::read(&car.tape(), &mut Dataset::default())
+        recording::read(&car.recording_folder(), &mut Dataset::default())
             .unwrap()
             .frames
     };
     assert_eq!(read(), rows, "no row without its picture");
     limit(None);
-    wait("it goes on", || {
+    wait("recording resumes", || {
         pad.jitter();
         car.rows().len() > rows
     });
     record.kill(Signal::TERM);
     let (ended, messages) = record.end();
     assert!(ended.status.success(), "{messages}");
-    assert!(messages.contains("the recording goes on"), "{messages}");
+    assert!(messages.contains("recording resumed"), "{messages}");
     assert!(read() > rows);
 }

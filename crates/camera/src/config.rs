@@ -16,7 +16,7 @@ pub struct CameraConfig {
     pub height: u32,
     /// Frames per second; greater than 0.
     pub rate: f64,
-    /// The longest time for a frame; beyond it, the read fails.
+    /// The longest wait for a frame; beyond it, the read fails.
     pub timeout: Duration,
     /// The longest time from opening the camera to its first frame; beyond it, the camera is opened
     /// again. `None` for the default of the kind.
@@ -43,7 +43,8 @@ pub enum Source {
 pub struct V4lSource {
     /// The device node: /dev/video0, or a link in /dev/v4l/by-id.
     pub device: PathBuf,
-    /// The pixel format; `None` for the cheapest that the device has.
+    /// The pixel format; `None` for the cheapest to convert of those that the
+    /// device has.
     pub format: Option<Fourcc>,
     /// Controls to set: by the kernel's name, `exposure_time_absolute`, or by number, `0x009a0902`.
     pub controls: Vec<(String, i64)>,

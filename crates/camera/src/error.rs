@@ -60,7 +60,10 @@ pub enum CameraError {
         offers: String,
     },
     /// The device selected another mode than the requested one.
-    #[error("{camera} was set to {wanted}, but took {got}; set `camera` in car.toml to that")]
+    #[error(
+        "{camera} was set to {wanted}, but took {got}; set width, height and rate of `[camera]` to \
+         these values"
+    )]
     Refused {
         /// The device node.
         camera: String,
@@ -164,7 +167,10 @@ pub enum CameraError {
         reason: String,
     },
     /// The reopened camera has another format or size than before.
-    #[error("the camera came back with {now} frames where {before} ones were set up; start again")]
+    #[error(
+        "the camera came back with {now} frames, but was set up for {before}; restart `pilotage \
+         drive`"
+    )]
     Changed {
         /// Format and size before.
         before: String,

@@ -82,8 +82,8 @@ struct Newest {
     fresh: bool,
     skipped: u64,
     broken: u64,
-    /// As [`Assembler::misfit`].
-    misfit: Option<usize>,
+    /// As [`Assembler::unexpected_frame_len`].
+    unexpected_frame_len: Option<usize>,
     ended: bool,
 }
 
@@ -156,7 +156,7 @@ impl PipeCamera {
     }
 
     /// The command's frames have another length than expected.
-    fn misfit(&self, bytes: usize) -> CameraError {
+    fn length_error(&self, bytes: usize) -> CameraError {
         let hint = match self.rows.stride_of(bytes) {
             Some(stride) => format!(
                 "; if its rows are padded to {stride} bytes, set `camera.stride = {stride}`, or a \
@@ -211,8 +211,8 @@ impl Camera for PipeCamera {
         while !newest.fresh && !newest.ended {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                if let Some(bytes) = newest.misfit {
-                    return Err(self.misfit(bytes));
+                if let Some(bytes) = newest.unexpected_frame_len {
+                    return Err(self.length_error(bytes));
                 }
                 return Err(CameraError::NoFrame {
                     camera: format!("`{}`", self.command),
@@ -234,8 +234,8 @@ impl Camera for PipeCamera {
         }
         newest.fresh = false;
         // The picture is sheared: its rows begin at other places.
-        if let Some(bytes) = newest.misfit {
-            return Err(self.misfit(bytes));
+        if let Some(bytes) = newest.unexpected_frame_len {
+            return Err(self.length_error(bytes));
         }
         frame.captured = newest.captured - self.latency;
         frame.sequence = newest.number;
@@ -303,7 +303,7 @@ fn watch(output: &ChildStdout, mut assembler: Assembler, shared: &Shared) {
         if whole || assembler.broken != broken {
             let mut newest = shared.newest();
             newest.broken = assembler.broken;
-            newest.misfit = assembler.misfit;
+            newest.unexpected_frame_len = assembler.unexpected_frame_len;
             if whole {
                 newest.skipped += u64::from(newest.fresh);
                 (newest.captured, newest.number) = assembler.swap(&mut newest.data);

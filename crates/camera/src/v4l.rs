@@ -219,12 +219,12 @@ impl<B: Buffers, C: Clock> Camera for V4lCamera<B, C> {
                     frame.sequence = taken.sequence;
                     return Ok(());
                 }
-                Ok(Some(_)) => self.newest.was_broken(),
+                Ok(Some(_)) => self.newest.mark_last_broken(),
                 Ok(None) => {
                     return Err(CameraError::NoFrame {
                         camera: self.name.clone(),
                         waited: self.timeout,
-                        hint: self.newest.excuse(),
+                        hint: self.newest.hint_for_missing_frame(),
                     });
                 }
                 Err(reason) => {

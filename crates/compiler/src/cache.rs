@@ -22,7 +22,7 @@ use crate::network::Network;
 const MAGIC: &[u8; 8] = b"PLTCACH1";
 /// The largest size of the file, bytes. What exceeds it is measured anew each time.
 const MOST_BYTES: usize = 64 << 20;
-/// The longest program that identifies itself, bytes.
+/// The number of bytes of a program that identify it: those after the first GiB are not read.
 const MOST_PROGRAM_BYTES: u64 = 1 << 30;
 
 type Key = [u8; 32];
@@ -87,7 +87,7 @@ impl Cache {
 
     /// Writes the entries that were used or made since [`read`](Self::read); others are dropped, so
     /// that the file does not grow with each change of a recipe. Does nothing if the file has these
-    /// entries already.
+    /// entries already, or if none were used or made: the file then keeps its entries.
     ///
     /// # Errors
     /// If the file cannot be written; it has its old content then.

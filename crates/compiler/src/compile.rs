@@ -33,7 +33,7 @@ use crate::recipe::{LayerPrecision, Precision, Recipe};
 use crate::report::LayerReport;
 use crate::simplify::simplify;
 use crate::table::Tensors;
-use ports::raw_pixels;
+use ports::remaining_preprocessing;
 pub use source::SourceModel;
 use trained::Quantization;
 
@@ -73,7 +73,7 @@ pub fn sources(recipe: &Path) -> Vec<PathBuf> {
 ///
 /// The engine's input is raw pixels: values from 0 to 255 as f32, or the values minus 128 as i8
 /// for 8-bit engines. The axis order is that of the manifest's preprocessing, which has scale 1,
-/// mean 0 and deviation 1. The recipe's scale, mean and deviation become part of the network.
+/// mean 0 and standard deviation 1. The recipe's scale, mean and deviation become part of the network.
 /// They are folded into its first layer if that is exact (a layer without padding), else they
 /// become a separate step. Outputs are in the model's order.
 ///
@@ -101,7 +101,7 @@ pub fn compile_recipe(
     compile_run(recipe, source, folder, name, Run::ALONE)
 }
 
-/// Like [`compile_recipe`], with an observer, or with results of earlier compilations: `run`.
+/// Like [`compile_recipe`], with `run`: an observer, and results of earlier compilations.
 ///
 /// # Errors
 /// As [`compile`].
@@ -142,7 +142,7 @@ pub fn compile_run(
         Some(frames) => model.gated(frames, &mut warnings, run)?,
     };
 
-    let preprocess = raw_pixels(&recipe.input, &made.plan);
+    let preprocess = remaining_preprocessing(&recipe.input, &made.plan);
     let calibration = frames.as_ref().zip(recipe.calibration.as_ref());
     let manifest = Manifest {
         name: name.to_owned(),
@@ -167,7 +167,7 @@ pub fn compile_run(
         }),
         gate: made.results,
         trials: made.trials,
-        raised: made.raised,
+        raised: made.kept_in_float,
         source_sha256: model.sha256.clone(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
@@ -190,7 +190,8 @@ struct Model {
     recipe: Recipe,
     path: PathBuf,
     sha256: String,
-    /// The graph as read, with [`centre`] subtracted from its input pixels.
+    /// The graph in float32, with the recipe's fixed inputs as constants. Its input is pixels minus
+    /// [`centre`]: nodes that apply the recipe's scale, mean and deviation are added.
     graph: Graph,
     /// `graph`, simplified.
     simple: Graph,
@@ -208,7 +209,7 @@ struct CompiledModel {
     units: Vec<(String, f32)>,
     results: Vec<GateResult>,
     trials: Vec<Trial>,
-    raised: Vec<String>,
+    kept_in_float: Vec<String>,
     layers: Vec<LayerReport>,
     sections: BTreeMap<String, Vec<u8>>,
 }
@@ -285,8 +286,8 @@ impl Model {
         let plan = lower_weights(&self.simple, ports, weights);
         let mut sections = BTreeMap::new();
         if self.recipe.precision == Precision::Fp16 {
-            let wide = self.wide();
-            let model = narrow(&self.simple, |node| !wide.contains(&node.name));
+            let float32 = self.float32_nodes();
+            let model = narrow(&self.simple, |node| !float32.contains(&node.name));
             let model = model.map_err(|reason| self.error(reason))?;
             sections.insert("model.fp16.onnx".to_owned(), model.write());
         }
@@ -310,21 +311,21 @@ impl Model {
         let last = self.channels_last();
         let mut reference = self.reference()?;
         reference.centre = centre(self.recipe.precision);
-        let asked = |frames: &[&[u8]]| {
+        let reference_answers = |frames: &[&[u8]]| {
             let answers = reference.answers_observed(frames, run.of(Stage::Reference));
             answers.map_err(|reason| self.error(reason))
         };
-        let answers = asked(&held_back)?;
+        let answers = reference_answers(&held_back)?;
         let limits = self.recipe.output.iter().map(|output| output.gate);
         let outputs: Vec<(Output, GateLimits)> = self.outputs.iter().cloned().zip(limits).collect();
         let gate = Gate::new(&gate::lengths(&self.graph), &outputs, answers);
         if let Some(reason) = gate::no_probabilities(&gate) {
             return Err(self.error(reason));
         }
-        if gate::still(&gate, &[]).is_some() {
+        if gate::constant_output(&gate, &[]).is_some() {
             // The few frames that are held back may be alike.
-            let others = asked(&calibration)?;
-            if let Some(still) = gate::still(&gate, &others) {
+            let others = reference_answers(&calibration)?;
+            if let Some(still) = gate::constant_output(&gate, &others) {
                 return Err(self.error(still));
             }
         }
@@ -333,8 +334,8 @@ impl Model {
             Precision::Fp32 | Precision::Fp16 => {
                 let mut made = self.float(Vec::new())?;
                 if self.recipe.precision == Precision::Fp16 {
-                    let wide = self.wide();
-                    let half = |node: &Node| !wide.contains(&node.name);
+                    let float32 = self.float32_nodes();
+                    let half = |node: &Node| !float32.contains(&node.name);
                     let fits = self.fits_float16(half, &held_back, run);
                     fits.map_err(|reason| self.error(reason))?;
                 }
@@ -383,9 +384,9 @@ impl Model {
         }
         if !quantized::takes_pixels(&self.simple) {
             warnings.push(format!(
-                "{}: its first layer has padding, and a black border after the normalisation is \
-                 not a pixel value; the normalisation stays a separate step with one more \
-                 rounding to 8 bits",
+                "{}: the first layer pads with zero, which is no 8-bit pixel value after \
+                 normalization, so normalization is not folded into it: it is a separate step with \
+                 one more rounding to 8 bits",
                 self.path.display()
             ));
         }
@@ -417,10 +418,10 @@ impl Model {
 
     /// The nodes that an fp16 engine computes in float32: the layers that the recipe lists as
     /// fp32, and the nodes that follow each of them.
-    fn wide(&self) -> BTreeSet<String> {
+    fn float32_nodes(&self) -> BTreeSet<String> {
         let layers = self.recipe.layers.iter();
-        let wide = layers.filter(|(_, precision)| **precision == LayerPrecision::Fp32);
-        let names = wide.map(|(name, _)| name.clone()).collect();
+        let float32 = layers.filter(|(_, precision)| **precision == LayerPrecision::Fp32);
+        let names = float32.map(|(name, _)| name.clone()).collect();
         with_followers(&self.simple, &names)
     }
 

@@ -19,8 +19,8 @@ type Sums = Vec<Vec<i128>>;
 const UNIT: f64 = 1.0 / (1_u64 << 40) as f64;
 
 /// Corrects the int32 biases of the quantized graph, one layer after the other in node order.
-/// `float` is the graph that it was made from. `channels_last` is whether its axis order is NHWC.
-/// Each of `frames` has the pixels of its input, as rows of interleaved channels. Layers without a
+/// `quantized` was made from the graph `float`. `channels_last` means that the inputs are in NHWC. Each
+/// of `frames` is one input picture: rows of pixels with interleaved channels. Layers without a
 /// bias are not changed. Returns the corrected graph and the number of corrected layers.
 ///
 /// # Errors

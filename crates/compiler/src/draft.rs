@@ -80,8 +80,8 @@ pub enum DraftError {
     },
     /// The model takes several images at once.
     #[error(
-        "{path}: its input `{input}` is {shape:?}, a batch of {} pictures; a car drives by one: \
-         export the model with a batch of 1 or with an open batch axis", shape[0]
+        "{path}: its input `{input}` is {shape:?}, a batch of {} pictures; the engine takes one frame \
+         at a time: export the model with a batch of 1 or with an open batch axis", shape[0]
     )]
     Batch {
         /// The model.

@@ -1,7 +1,8 @@
 //! Cross-layer equalization: Nagel, van Baalen, Blankevoort, Welling, "Data-Free Quantization
 //! Through Weight Equalization and Bias Correction" (ICCV 2019), section 4.1.
 //!
-//! If there is only ReLU, LeakyReLU or a reordering of elements between two layers, a channel may
+//! If there is only ReLU, LeakyReLU, max pooling or an operator that keeps the channels apart (Identity,
+//! Flatten, some Reshape) between two layers, a channel may
 //! be divided by any positive number if the weights that read it are multiplied by the same
 //! number. The factors are chosen so that the weights of both layers have the same range per
 //! channel. This reduces the error if all channels share one scale.
@@ -173,7 +174,7 @@ fn next_layer(graph: &Graph, first: usize) -> Option<usize> {
     }
 }
 
-/// Whether a reshape takes N, C, H, W to N, C * H * W.
+/// Whether a reshape takes 1, C, H, W to 1, C * H * W.
 fn keeps_channels(graph: &Graph, node: &Node) -> bool {
     let from = &graph.value(node.inputs[0]).shape;
     let to = &graph.value(node.outputs[0]).shape;

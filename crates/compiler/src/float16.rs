@@ -39,11 +39,11 @@ pub fn narrow(graph: &Graph, selects: impl Fn(&Node) -> bool) -> Result<Graph, N
         .nodes
         .iter()
         .map(|node| {
-            let quantises = matches!(
+            let quantizes = matches!(
                 node.op,
                 Op::QuantizeLinear { .. } | Op::DequantizeLinear { .. }
             );
-            !quantises && node.outputs.iter().any(|&v| is_float(v)) && selects(node)
+            !quantizes && node.outputs.iter().any(|&v| is_float(v)) && selects(node)
         })
         .collect();
     let outside = graph
@@ -170,12 +170,12 @@ pub(crate) fn with_followers(graph: &Graph, names: &BTreeSet<String>) -> BTreeSe
     let mut all = names.clone();
     let mut made: BTreeSet<ValueId> = BTreeSet::new();
     for node in &graph.nodes {
-        let quantises = matches!(
+        let quantizes = matches!(
             node.op,
             Op::QuantizeLinear { .. } | Op::DequantizeLinear { .. }
         );
         let fed = |&&v: &&ValueId| graph.value(v).constant.is_none();
-        let ends = quantises || layers.contains(&node.name);
+        let ends = quantizes || layers.contains(&node.name);
         let follows = !ends && node.inputs.iter().filter(fed).all(|v| made.contains(v));
         if all.contains(&node.name) || follows && node.inputs.iter().any(|v| made.contains(v)) {
             all.insert(node.name.clone());

@@ -51,7 +51,7 @@ pub(crate) fn lengths(graph: &Graph) -> Vec<(&str, usize)> {
 
 /// Whether the network ignores its frames: its steering or yaw rate, or every output, is the
 /// same for all held-back frames and for those with the answers `others`.
-pub(crate) fn still(gate: &Gate, others: &[Vec<f32>]) -> Option<Still> {
+pub(crate) fn constant_output(gate: &Gate, others: &[Vec<f32>]) -> Option<Still> {
     let answers = gate.reference().iter().chain(others);
     let constant = |output: &&GatedOutput| is_still(output, answers.clone());
     let still: Vec<&GatedOutput> = gate.outputs().iter().filter(constant).collect();

@@ -61,7 +61,7 @@ pub enum QuantizeError {
         name: String,
     },
     /// The quantized graph is not valid. This is a defect of the compiler.
-    #[error("the quantised graph is invalid ({0}); report this as a defect of Pilotage")]
+    #[error("the quantized graph is invalid ({0}); report this as a defect of Pilotage")]
     Unsound(GraphError),
 }
 

@@ -36,7 +36,7 @@ fn simplify_with(graph: &Graph, fold_constants: fn(&mut Graph) -> bool) -> Graph
         let passes = [
             identities::remove,
             fold_constants,
-            linear::normalise,
+            linear::normalize,
             transposes::affine_after_transpose,
             affine::fold_into_weights,
             affine::merge,

@@ -392,7 +392,7 @@ proptest! {
     /// Compares the integers that the CPU engine computes with the QDQ graph executed in floats,
     /// as ONNX Runtime and TensorRT execute it.
     #[test]
-    fn integers_stay_near_the_quantised_graph_in_floats(
+    fn integers_stay_near_the_quantized_graph_in_floats(
         channels in 1_usize..5,
         size in [2_usize..8, 2_usize..8],
         choices in prop::collection::vec(any::<Choice>(), 1..14),
@@ -422,11 +422,11 @@ proptest! {
             Err(CalibrateError::Zero { .. } | CalibrateError::NotFinite { .. }) => return Ok(()),
             ranges => ranges.unwrap(),
         };
-        let (quantised, scales) = quantize(&graph, &ranges, &options).unwrap();
-        prop_assert!(quantised.check().is_ok());
+        let (quantized, scales) = quantize(&graph, &ranges, &options).unwrap();
+        prop_assert!(quantized.check().is_ok());
         prop_assert_eq!(scales.len(), 1);
         let answers = |weights| {
-            let plan = lower_weights(&quantised, PortLayout::Native, weights).unwrap();
+            let plan = lower_weights(&quantized, PortLayout::Native, weights).unwrap();
             Network::of_plan(plan, false).answers(&frames).unwrap()
         };
         let [integers, floats] = [Weights::AsTheyAre, Weights::Dequantized].map(answers);
@@ -439,7 +439,7 @@ proptest! {
 
         // The float nodes can be converted to float16, written and read back.
         let layer = |op: &Op| matches!(op, Op::Conv(_) | Op::Gemm(_) | Op::MatMul);
-        let half = narrow(&quantised, |node| !layer(&node.op)).unwrap();
+        let half = narrow(&quantized, |node| !layer(&node.op)).unwrap();
         prop_assert!(half.check().is_ok());
         let mut wide = Graph::read(&half.write(), &ReadOptions::default()).unwrap();
         widen(&mut wide);

@@ -80,7 +80,7 @@ def pytorch(out):
     from torch import nn
 
     class PilotNet(nn.Module):
-        """The normalisation is part of the network. `heads`: two outputs instead of one of two."""
+        """The normalization is part of the network. `heads`: two outputs instead of one of two."""
 
         def __init__(self, heads):
             super().__init__()
@@ -111,15 +111,15 @@ def pytorch(out):
             return self.output(x)
 
     def train(network):
-        optimiser = torch.optim.Adam(network.parameters(), 2e-3)
+        optimizer = torch.optim.Adam(network.parameters(), 2e-3)
         network.train()
         for made, wanted in batches():
             answer = network(torch.from_numpy(made).permute(0, 3, 1, 2))
             answer = torch.cat(answer, 1) if isinstance(answer, tuple) else answer
             error = (answer - torch.from_numpy(wanted)).square().mean()
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             error.backward()
-            optimiser.step()
+            optimizer.step()
         print("mean squared error", error.item())
         return network.eval()
 

@@ -18,7 +18,7 @@ use crate::reporter::Sink;
 static ENDED: AtomicBool = AtomicBool::new(false);
 /// The code of the first other error of standard output; 0 for none.
 static FAILED: AtomicI32 = AtomicI32::new(0);
-/// Serialises prints.
+/// Serializes prints.
 static PRINTING: Mutex<()> = Mutex::new(());
 
 /// Prints a line to standard output, after the messages before it. For one-shot commands: it waits

@@ -1,7 +1,7 @@
 //! Whether a simulated or a physical car was recorded: `recording.json` beside a data.csv.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 use pilotage_vehicle::Domain;
@@ -14,8 +14,8 @@ use crate::file;
 pub const RECORDING: &str = "recording.json";
 /// The key, here and in the metadata of a tub.
 pub(crate) const KEY: &str = "domain";
-/// The longest file, bytes.
-const LONGEST: u64 = 1 << 16;
+/// The maximum file size, bytes.
+const MAX_BYTES: u64 = 1 << 16;
 
 /// The domain that an object names, or what is wrong with it.
 pub(crate) fn of_object(value: &Value) -> Result<Option<Domain>, String> {
@@ -37,23 +37,29 @@ pub(crate) fn of_object(value: &Value) -> Result<Option<Domain>, String> {
 /// The domain in a folder's `recording.json`; `None` where it is not known.
 ///
 /// # Errors
-/// When the file cannot be read, or names another domain.
+/// When the file cannot be read, is larger than 64 KiB, or names an unknown domain.
 pub fn read_domain(folder: &Path) -> Result<Option<Domain>, DatasetError> {
     let path = folder.join(RECORDING);
-    if path.symlink_metadata().is_err() {
-        return Ok(None);
+    let failed = |reason| DatasetError::File {
+        path: path.clone(),
+        reason,
+    };
+    match path.symlink_metadata() {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
     }
     let opened = file::open(folder, Path::new(RECORDING)).map_err(|refused| refused.at(&path))?;
     let mut bytes = Vec::new();
-    let read = opened.take(LONGEST).read_to_end(&mut bytes);
-    read.map_err(|reason| DatasetError::File {
-        path: path.clone(),
-        reason,
-    })?;
+    let read = opened.take(MAX_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(failed)?;
     let wrong = |problem: String| DatasetError::Domain {
         path: path.clone(),
         problem,
     };
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(wrong(format!("is larger than {MAX_BYTES} bytes")));
+    }
     let value: Value = serde_json::from_slice(&bytes)
         .map_err(|error| wrong(format!("is not a JSON object ({error})")))?;
     of_object(&value).map_err(wrong)

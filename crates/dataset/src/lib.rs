@@ -2,7 +2,7 @@
 //!
 //! [`Recording::open`] detects the format by the content:
 //!
-//! | format | recognised by | written by |
+//! | format | recognized by | written by |
 //! |---|---|---|
 //! | data.csv | `data.csv` | `pilotage record`, JdeRobot's DeepLearningStudio, [`FolderWriter`] |
 //! | tub, version 2 | `manifest.json` | Donkeycar from 4.0 on, [`TubWriter`] |

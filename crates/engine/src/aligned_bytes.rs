@@ -39,7 +39,7 @@ impl AlignedBytes {
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: a `Line` is 64 initialised bytes without padding, so that `lines` is
+        // SAFETY: a `Line` is 64 initialized bytes without padding, so that `lines` is
         // `len` contiguous bytes, which the slice borrows from `self`.
         unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
     }

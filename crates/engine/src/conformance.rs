@@ -38,18 +38,18 @@ pub fn check(make: &mut dyn FnMut(&Plan) -> Box<dyn Engine>) {
 /// Runs the suite except for the check of the arithmetic, on an engine that was created from a
 /// model file, such as TensorRT's. `plan` is the CPU plan of the same model. The gate checks
 /// the arithmetic of such an engine against fp32.
-pub fn check_manners(name: &str, plan: &Plan, engine: &mut dyn Engine) {
+pub fn check_engine_contract(name: &str, plan: &Plan, engine: &mut dyn Engine) {
     assert!(!engine.describe().is_empty() && !engine.describe().contains('\n'));
     check_ports(name, plan, engine);
     check_mismatches(name, engine);
     engine.prepare().expect(name);
     for seed in 0..3 {
-        let (inputs, _) = lend(plan, seed);
+        let (inputs, _) = random_inputs(plan, seed);
         let first = infer(engine, &inputs);
         let numbers = first.iter().flat_map(Buffer::to_f64);
         assert!(numbers.into_iter().all(f64::is_finite), "{name}");
         engine.prepare().expect(name);
-        infer(engine, &lend(plan, seed + 100).0);
+        infer(engine, &random_inputs(plan, seed + 100).0);
         assert_eq!(bits(&first), bits(&infer(engine, &inputs)), "{name}");
     }
 }
@@ -133,7 +133,7 @@ fn check_mismatches(name: &str, engine: &mut dyn Engine) {
 /// Checks that outputs are close to the naive evaluation, with the same bits each time.
 fn check_outputs(name: &str, plan: &Plan, engine: &mut dyn Engine) {
     for seed in 0..3 {
-        let (inputs, values) = lend(plan, seed);
+        let (inputs, values) = random_inputs(plan, seed);
         let expected = evaluate(plan, &values);
         let first = infer(engine, &inputs);
         for (index, (output, expected)) in first.iter().zip(&expected).enumerate() {
@@ -144,7 +144,7 @@ fn check_outputs(name: &str, plan: &Plan, engine: &mut dyn Engine) {
         }
         engine.prepare().expect(name);
         // An inference of another frame in between must not change the result.
-        infer(engine, &lend(plan, seed + 100).0);
+        infer(engine, &random_inputs(plan, seed + 100).0);
         assert_eq!(bits(&first), bits(&infer(engine, &inputs)), "{name}");
     }
 }
@@ -162,7 +162,7 @@ pub fn first_difference(found: &[f64], expected: &[f64]) -> Option<(usize, f64, 
 }
 
 /// Pseudo-random inputs of a plan: as buffers for an engine, and as values for [`evaluate`].
-pub fn lend(plan: &Plan, mut seed: u64) -> (Vec<Buffer>, Vec<Value>) {
+pub fn random_inputs(plan: &Plan, mut seed: u64) -> (Vec<Buffer>, Vec<Value>) {
     plan.inputs
         .iter()
         .map(|port| {

@@ -60,7 +60,7 @@ fn integers() -> Plan {
         (layer(36, &[3, 3, 1]), [3, 1, 1, 36], [1, 9, 14, 36]),
     ];
     let (hidden, last) = (layer(70, &[4536]), layer(2, &[70]));
-    let finish = Epilogue::Int8 { low: 0, high: 127 };
+    let epilogue = Epilogue::Int8 { low: 0, high: 127 };
     for ((weights, multiplier), [kernel, stride, pad, groups], shape) in convolutions {
         let convolution = Operation::QuantizedConv2d {
             weights,
@@ -73,21 +73,21 @@ fn integers() -> Plan {
                 dilations: [1; 2],
             },
             groups,
-            finish,
+            finish: epilogue,
         };
         x = b.typed_step(convolution, &[x], &shape, ElementType::I8);
     }
     x = b.typed_step(Operation::Reshape, &[x], &[1, 4536], ElementType::I8);
     let activation = Activation::Tanh;
-    for ((weights, multiplier), finish, units, element_type) in [
-        (hidden, finish, 70, ElementType::I8),
+    for ((weights, multiplier), epilogue, units, element_type) in [
+        (hidden, epilogue, 70, ElementType::I8),
         (last, Epilogue::Float { activation }, 2, ElementType::F32),
     ] {
         let dense = Operation::QuantizedFullyConnected {
             weights,
             bias: None,
             multiplier,
-            finish,
+            finish: epilogue,
         };
         x = b.typed_step(dense, &[x], &[1, units], element_type);
     }
@@ -105,7 +105,7 @@ fn infer_allocates_nothing() {
                 ..CpuOptions::default()
             };
             let mut engine = CpuEngine::new(&plan, options).unwrap();
-            let (inputs, _) = conformance::lend(&plan, 7);
+            let (inputs, _) = conformance::random_inputs(&plan, 7);
             let mut outputs: Vec<Buffer> = engine.outputs().iter().map(Buffer::zeros).collect();
             let inputs: Vec<TensorRef<'_>> = inputs.iter().map(Buffer::as_ref).collect();
             let mut outputs: Vec<TensorMut<'_>> = outputs.iter_mut().map(Buffer::as_mut).collect();

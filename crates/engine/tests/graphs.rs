@@ -102,7 +102,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let plan = build(&picks, &outputs);
-        let (inputs, values) = conformance::lend(&plan, seed);
+        let (inputs, values) = conformance::random_inputs(&plan, seed);
         let expected = conformance::evaluate(&plan, &values);
         let mut engine = CpuEngine::new(&plan, CpuOptions::default()).unwrap();
         for (found, expected) in conformance::infer(&mut engine, &inputs).iter().zip(&expected) {

@@ -11,7 +11,7 @@
 mod compressed;
 
 use half::f16;
-use pilotage_engine::conformance::{PlanBuilder, evaluate, infer, lend};
+use pilotage_engine::conformance::{PlanBuilder, evaluate, infer, random_inputs};
 use pilotage_engine::plan::{
     Activation, ConstantData, ConstantId, Epilogue, Operand, Operation, Plan, PoolKind, Window,
 };
@@ -45,7 +45,7 @@ fn outputs_of(plan: &Plan, inputs: &[Buffer]) -> Vec<Buffer> {
 /// Checks the plan's outputs on every instruction set against the naive evaluation.
 fn assert_matches_definition(plan: &Plan, seed: u64) {
     plan.validate().unwrap();
-    let (inputs, values) = lend(plan, seed);
+    let (inputs, values) = random_inputs(plan, seed);
     let expected = evaluate(plan, &values);
     for (found, expected) in outputs_of(plan, &inputs).iter().zip(&expected) {
         let same = |a: f64, b: f64| match found {
@@ -173,7 +173,7 @@ fn windows(shape: &Shape, axis: usize) -> usize {
         .map_or(0, |rest| rest / shape.strides[axis] + 1)
 }
 
-fn finishes(b: &mut PlanBuilder, numbers: &mut Numbers, units: usize) -> Vec<Epilogue> {
+fn epilogues(b: &mut PlanBuilder, numbers: &mut Numbers, units: usize) -> Vec<Epilogue> {
     let floats = (0..units).map(|_| numbers.next()).collect();
     let bias = b.constant(&[units], ConstantData::F32(floats));
     let activation = Activation::Elu { alpha: 0.5 };
@@ -191,16 +191,16 @@ fn finishes(b: &mut PlanBuilder, numbers: &mut Numbers, units: usize) -> Vec<Epi
     ]
 }
 
-fn output_type(finish: &Epilogue) -> ElementType {
-    match finish {
+fn output_type(epilogue: &Epilogue) -> ElementType {
+    match epilogue {
         Epilogue::Int8 { .. } => ElementType::I8,
         _ => ElementType::F32,
     }
 }
 
 /// The inputs of a layer with this epilogue.
-fn inputs_of(finish: &Epilogue, x: Operand, scale: Operand) -> Vec<Operand> {
-    match finish {
+fn inputs_of(epilogue: &Epilogue, x: Operand, scale: Operand) -> Vec<Operand> {
+    match epilogue {
         Epilogue::Dynamic { .. } => vec![x, scale],
         _ => vec![x],
     }
@@ -229,7 +229,7 @@ proptest! {
         // With the large factor, products exceed i32 before they are clamped.
         let multiplier = numbers.scaled_multipliers(&mut b, units, taps, factor);
         let mut outputs = Vec::new();
-        for finish in finishes(&mut b, &mut numbers, units) {
+        for epilogue in epilogues(&mut b, &mut numbers, units) {
             let operation = Operation::QuantizedConv2d {
                 weights,
                 bias: Some(bias),
@@ -241,11 +241,11 @@ proptest! {
                     dilations: shape.dilations,
                 },
                 groups: shape.groups,
-                finish,
+                finish: epilogue,
             };
-            let inputs = inputs_of(&finish, x, scale);
+            let inputs = inputs_of(&epilogue, x, scale);
             let output = [1, height, width, units];
-            outputs.push(b.typed_step(operation, &inputs, &output, output_type(&finish)));
+            outputs.push(b.typed_step(operation, &inputs, &output, output_type(&epilogue)));
         }
         assert_matches_definition(&b.finish(&outputs), seed);
     }
@@ -265,15 +265,15 @@ proptest! {
         let bias = numbers.i32s(&mut b, units);
         let multiplier = numbers.multipliers(&mut b, units, depth + 1);
         let mut outputs = Vec::new();
-        for finish in finishes(&mut b, &mut numbers, units) {
+        for epilogue in epilogues(&mut b, &mut numbers, units) {
             let operation = Operation::QuantizedFullyConnected {
                 weights,
                 bias: Some(bias),
                 multiplier,
-                finish,
+                finish: epilogue,
             };
-            let inputs = inputs_of(&finish, x, scale);
-            outputs.push(b.typed_step(operation, &inputs, &[rows, units], output_type(&finish)));
+            let inputs = inputs_of(&epilogue, x, scale);
+            outputs.push(b.typed_step(operation, &inputs, &[rows, units], output_type(&epilogue)));
         }
         assert_matches_definition(&b.finish(&outputs), seed);
     }
@@ -312,7 +312,7 @@ proptest! {
     }
 }
 
-fn one_unit(weights: Vec<i8>, bias: i32, multiplier: f32, finish: Epilogue) -> Plan {
+fn one_unit(weights: Vec<i8>, bias: i32, multiplier: f32, epilogue: Epilogue) -> Plan {
     let mut b = PlanBuilder::default();
     let depth = weights.len();
     let x = b.input(&[1, depth], ElementType::I8);
@@ -323,9 +323,9 @@ fn one_unit(weights: Vec<i8>, bias: i32, multiplier: f32, finish: Epilogue) -> P
         weights,
         bias: Some(bias),
         multiplier,
-        finish,
+        finish: epilogue,
     };
-    let y = b.typed_step(operation, &[x], &[1, 1], output_type(&finish));
+    let y = b.typed_step(operation, &[x], &[1, 1], output_type(&epilogue));
     b.finish(&[y])
 }
 
@@ -361,7 +361,7 @@ fn threads_do_not_change_the_results() {
     let multiplier = numbers.multipliers(&mut b, 72, 108);
     let mut outputs = Vec::new();
     let activation = Activation::Relu;
-    for finish in [FULL_RANGE, Epilogue::Float { activation }] {
+    for epilogue in [FULL_RANGE, Epilogue::Float { activation }] {
         let operation = Operation::QuantizedConv2d {
             weights,
             bias: None,
@@ -373,12 +373,12 @@ fn threads_do_not_change_the_results() {
                 dilations: [1, 1],
             },
             groups: 1,
-            finish,
+            finish: epilogue,
         };
-        outputs.push(b.typed_step(operation, &[x], &[2, 21, 17, 72], output_type(&finish)));
+        outputs.push(b.typed_step(operation, &[x], &[2, 21, 17, 72], output_type(&epilogue)));
     }
     let plan = b.finish(&outputs);
-    let (inputs, _) = lend(&plan, 5);
+    let (inputs, _) = random_inputs(&plan, 5);
     let expected = outputs_of(&plan, &inputs);
     for set in InstructionSet::ALL {
         if set.is_available() {
@@ -444,7 +444,7 @@ fn only_weights_may_be_f16_and_they_are_converted_exactly() {
         plan(ConstantData::F32(wide)),
         plan(ConstantData::F16(weights)),
     );
-    let (inputs, _) = lend(&wide, 3);
+    let (inputs, _) = random_inputs(&wide, 3);
     for set in InstructionSet::ALL {
         if set.is_available() {
             let options = CpuOptions {

@@ -2,7 +2,7 @@
 //! and any number of threads give the same integers as the definition.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is a panic")]
 
-use pilotage_engine::conformance::{PlanBuilder, evaluate, infer, lend, number};
+use pilotage_engine::conformance::{PlanBuilder, evaluate, infer, number, random_inputs};
 use pilotage_engine::plan::{
     ConstantData, ConstantId, Epilogue, Operand, Operation, Plan, PoolKind, Window,
 };
@@ -130,7 +130,7 @@ fn assert_matches_definition(plan: &Plan, threads: &[usize]) {
     plan.validate().unwrap();
     let cases: Vec<_> = (0..2)
         .map(|seed| {
-            let (inputs, values) = lend(plan, seed);
+            let (inputs, values) = random_inputs(plan, seed);
             (inputs, evaluate(plan, &values))
         })
         .collect();

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 /// Runs the plan on every instruction set and compares the outputs.
 fn check(plan: &Plan, seed: u64) -> Result<(), TestCaseError> {
-    let (inputs, values) = conformance::lend(plan, seed);
+    let (inputs, values) = conformance::random_inputs(plan, seed);
     let expected = conformance::evaluate(plan, &values);
     let run = |instruction_set, threads, exact| {
         let options = CpuOptions {

@@ -85,7 +85,7 @@ fn run_if_valid(plan: &Plan) -> Result<bool, TestCaseError> {
         return Ok(false);
     }
     if small(plan) {
-        let (inputs, _) = conformance::lend(plan, 1);
+        let (inputs, _) = conformance::random_inputs(plan, 1);
         let sets = InstructionSet::ALL.into_iter();
         for instruction_set in sets.filter(|set| set.is_available()) {
             let options = CpuOptions {

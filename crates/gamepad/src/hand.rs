@@ -128,7 +128,7 @@ pub struct Hand {
     dead_man: Key,
     arm: Key,
     stop: Key,
-    stop_proven: bool,
+    stop_tested: bool,
     presses: Presses,
     /// The time of the latest event.
     last_event: Option<Time>,
@@ -161,7 +161,7 @@ impl Hand {
             dead_man: Key::default(),
             arm: Key::default(),
             stop: Key::default(),
-            stop_proven: false,
+            stop_tested: false,
             presses: Presses::default(),
             last_event: None,
             locked: Time::ZERO,
@@ -185,8 +185,8 @@ impl Hand {
     }
 
     /// The stop button was pressed since the gamepad was opened.
-    pub const fn stop_proven(&self) -> bool {
-        self.stop_proven
+    pub const fn stop_tested(&self) -> bool {
+        self.stop_tested
     }
 
     /// Sets the gamepad's state. Buttons that are down have no effect until they are released and
@@ -297,7 +297,7 @@ impl Hand {
             // Found down or pressed: a superfluous stop does no harm.
             let press = self.stop.set(pressed);
             self.presses.stop |= press;
-            self.stop_proven |= press && !found;
+            self.stop_tested |= press && !found;
         }
     }
 
@@ -324,7 +324,7 @@ impl Hand {
         let held = self.request(now).driven;
         let (noticed, stop) = (&mut self.noticed, self.mapping.stop);
         let axes = [&self.steering, &self.throttle];
-        if let Some(notice) = noticed.stop(stop, self.stop_proven) {
+        if let Some(notice) = noticed.stop(stop, self.stop_tested) {
             return Some(notice);
         }
         if !drives {

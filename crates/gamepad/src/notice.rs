@@ -75,19 +75,19 @@ const ROLES: [Role; 2] = [Role::Steering, Role::Throttle];
 /// The notices that were reported already.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Noticed {
-    stop_not_proven: bool,
-    stop_proven: bool,
+    stop_not_tested: bool,
+    stop_tested: bool,
     elsewhere: [bool; 2],
     pub(super) not_at_rest: bool,
 }
 
 impl Noticed {
-    pub(super) fn stop(&mut self, stop: Button, proven: bool) -> Option<Notice> {
-        let noticed = match proven {
-            true => &mut self.stop_proven,
-            false => &mut self.stop_not_proven,
+    pub(super) fn stop(&mut self, stop: Button, tested: bool) -> Option<Notice> {
+        let noticed = match tested {
+            true => &mut self.stop_tested,
+            false => &mut self.stop_not_tested,
         };
-        (!std::mem::replace(noticed, true)).then_some(match proven {
+        (!std::mem::replace(noticed, true)).then_some(match tested {
             true => Notice::StopProven,
             false => Notice::StopNotProven(stop),
         })

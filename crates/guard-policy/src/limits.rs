@@ -5,7 +5,7 @@ use std::time::Duration;
 use pilotage_vehicle::Domain;
 use serde::{Deserialize, Serialize};
 
-/// One channel's values, all normalised to -1..=1.
+/// One channel's values, all normalized to -1..=1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Channel {
     /// Value while armed without a command, and when stopped. 0 for throttle.

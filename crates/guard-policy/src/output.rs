@@ -16,7 +16,7 @@ pub enum Mode {
     Drive,
 }
 
-/// What a guard writes to its actuator, both channels normalised.
+/// What a guard writes to its actuator, both channels normalized.
 ///
 /// `mode` is for actuators whose hardware needs more than a number when the car is disarmed or
 /// stopped: no pulse at all, or a brake.

@@ -6,8 +6,8 @@
 //! lock. Once per second it checks that the device still has each setting that was written to it.
 
 mod bridge;
-pub(crate) mod bus_lock;
 mod chips;
+pub(crate) mod device_lock;
 mod differential;
 mod dry_run;
 mod failure;
@@ -34,8 +34,8 @@ mod vesc;
 mod worker;
 
 pub use bridge::Bridge;
-pub use bus_lock::Hold;
 pub use chips::Chips;
+pub use device_lock::LockPolicy;
 pub use differential::{Differential, Motor};
 pub use dry_run::DryRun;
 pub use i2c::{I2cBus, I2cError};

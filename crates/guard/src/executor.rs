@@ -21,6 +21,9 @@ use crate::{
 ///
 /// A request first advances the executor to the time of the request, tick by tick. If a stop is due
 /// before that time, the car is stopped at the exact time when it is due.
+///
+/// A time before the last one means that the clock went back: an armed car is stopped, and the ticks
+/// continue on the clock as it is now.
 #[derive(Debug)]
 pub struct Executor<A> {
     limits: Limits,
@@ -28,6 +31,9 @@ pub struct Executor<A> {
     tick: Duration,
     now: Time,
     next_tick: Time,
+    /// How far the clock has gone back since the start, in all. The actuator's times never
+    /// decrease: its retries and checks would otherwise wait until the clock has caught up.
+    gone_back: Duration,
     state: State,
     /// The last output that was written to the actuator, even if the write failed.
     output: Output,
@@ -83,6 +89,7 @@ impl<A: Actuator> Executor<A> {
             tick,
             now: now.min(END_OF_TIME),
             next_tick: now.min(END_OF_TIME) + tick,
+            gone_back: Duration::ZERO,
             state: State::Disarmed,
             output: disarmed,
             counters: Counters::default(),
@@ -128,9 +135,19 @@ impl<A: Actuator> Executor<A> {
         expiry.map_or(self.next_tick, |expiry| expiry.min(self.next_tick))
     }
 
-    /// Advances to `target` and runs all ticks and stops that are due by then.
+    /// How long to wait at `now` until the next tick or stop is due: at most a tick, even if the
+    /// clock has gone back.
+    pub fn until_due(&self, now: Time) -> Duration {
+        self.next_due().since(now).min(self.tick)
+    }
+
+    /// Advances to `target` and runs all ticks and stops that are due by then. If `target` is
+    /// earlier than [`now`](Self::now), an armed car is stopped.
     pub fn advance(&mut self, target: Time) {
-        let target = target.clamp(self.now, END_OF_TIME);
+        let target = target.min(END_OF_TIME);
+        if target < self.now {
+            self.turn_clock_back(target);
+        }
         loop {
             self.skip_idle_ticks(target);
             if self.next_due() > target {
@@ -144,7 +161,10 @@ impl<A: Actuator> Executor<A> {
     /// Advances to `target`, but does not run ticks and stops that are due exactly at `target`: a
     /// command that arrives at the time of a tick is handled before the tick.
     pub(crate) fn advance_before(&mut self, target: Time) {
-        let target = target.clamp(self.now, END_OF_TIME);
+        let target = target.min(END_OF_TIME);
+        if target < self.now {
+            self.turn_clock_back(target);
+        }
         loop {
             self.skip_idle_ticks(target);
             if self.next_due() >= target {
@@ -153,6 +173,19 @@ impl<A: Actuator> Executor<A> {
             self.run_next_due();
         }
         self.now = target;
+    }
+
+    /// Stops an armed car, as no deadline can be measured by a clock that has gone back to `target`,
+    /// and ends the brake.
+    fn turn_clock_back(&mut self, target: Time) {
+        self.gone_back = self.gone_back.saturating_add(self.now.since(target));
+        self.now = target;
+        self.next_tick = target + self.tick;
+        // Not `target`: it may be later than the last confirmation of a trim value, or than the
+        // start of the brake, and the policy would then not see that the clock went back.
+        let earliest = Time::ZERO;
+        self.enter(step(self.state, &self.limits, earliest, Event::Tick).state);
+        self.write(true);
     }
 
     /// Runs the next due tick or stop.
@@ -288,7 +321,8 @@ impl<A: Actuator> Executor<A> {
             return;
         }
         self.output = output;
-        let Err(error) = self.actuator.write(self.now, &output) else {
+        let at = self.now + self.gone_back;
+        let Err(error) = self.actuator.write(at, &output) else {
             self.failure = None;
             return;
         };

@@ -112,7 +112,7 @@ pub fn transfer(bus: BorrowedFd<'_>, address: u8, parts: &mut [Part<'_>]) -> io:
         messages: messages.as_mut_ptr(),
         count: parts.len() as u32,
     };
-    // SAFETY: `count` messages are initialised, each with a buffer of its length that is valid
+    // SAFETY: `count` messages are initialized, each with a buffer of its length that is valid
     // during the call. The kernel writes only to the buffers of reads, which are borrowed mutably.
     match unsafe { libc::ioctl(bus.as_raw_fd(), I2C_RDWR as _, &raw mut transfer) } {
         done if usize::try_from(done) == Ok(parts.len()) => Ok(()),

@@ -28,7 +28,9 @@ pub use car::{Ackermann, Car, CarKind};
 pub use circuit::{
     Circuit, CircuitError, Colours, Crossing, CsvOptions, Nearest, RandomOptions, Walls,
 };
-pub use metrics::{LoopTiming, Metrics, SPEED_RANGE, YAW_RATE_RANGE, reference_from_csv};
+pub use metrics::{
+    LoopTiming, Metrics, SPEED_MIN_AND_SPAN, YAW_RATE_MIN_AND_SPAN, reference_from_csv,
+};
 pub use pose::Pose;
 pub use random::Random;
 pub use renderer::Renderer;

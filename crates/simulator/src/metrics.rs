@@ -46,7 +46,7 @@ pub struct Metrics {
     /// to the driven path; 1 is the best value. None before a lap is finished, and when there are
     /// no points.
     pub position_deviation_mae: Option<f64>,
-    /// Mean L2 distance between consecutive pairs of normalised controls at 20 Hz.
+    /// Mean L2 distance between consecutive pairs of normalized controls at 20 Hz.
     pub suddenness: f64,
     /// Iterations per second of the loop without sleep, 1/s.
     pub brain_iteration_frequency: Option<f64>,
@@ -54,16 +54,17 @@ pub struct Metrics {
     pub mean_inference_time: Option<f64>,
     /// Simulated seconds per second of wall clock.
     pub real_time_factor: Option<f64>,
-    /// How near to the limits of its tyres the car was driven; none for a car without tyres.
+    /// How near to the limits of its tyres the car was driven; none for a car
+    /// model without tyre forces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tyres: Option<TyreUse>,
 }
 
-/// Behavior Metrics, and the training of its networks, normalise the speed over 6.5 to 24 m/s: the
-/// least value, and the span.
-pub const SPEED_RANGE: (f64, f64) = (6.5, 17.5);
-/// And the yaw rate over -7.1 to 7.1 rad/s: the least value, and the span.
-pub const YAW_RATE_RANGE: (f64, f64) = (-7.1, 14.2);
+/// The minimum and the span of the speed, m/s: Behavior Metrics, and the training of its networks,
+/// normalize it over 6.5 to 24 m/s.
+pub const SPEED_MIN_AND_SPAN: (f64, f64) = (6.5, 17.5);
+/// The minimum and the span of the yaw rate, rad/s: it is normalized over -7.1 to 7.1 rad/s.
+pub const YAW_RATE_MIN_AND_SPAN: (f64, f64) = (-7.1, 14.2);
 
 /// Distance between the points of the centre line when it is the reference, metres.
 const REFERENCE_STEP: f64 = 0.5;
@@ -141,8 +142,8 @@ impl World {
             .map(|p| {
                 let (speed, yaw_rate) = mixer.twist(p.steering, p.throttle);
                 [
-                    (speed - SPEED_RANGE.0) / SPEED_RANGE.1,
-                    (yaw_rate - YAW_RATE_RANGE.0) / YAW_RATE_RANGE.1,
+                    (speed - SPEED_MIN_AND_SPAN.0) / SPEED_MIN_AND_SPAN.1,
+                    (yaw_rate - YAW_RATE_MIN_AND_SPAN.0) / YAW_RATE_MIN_AND_SPAN.1,
                 ]
             })
             .collect();
@@ -216,7 +217,8 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / count.max(1) as f64
 }
 
-/// The smallest of the sorted values that is not exceeded by the fraction `share` of them.
+/// Nearest-rank percentile of sorted values: the smallest value that at least `share` of the values
+/// are less than or equal to.
 fn percentile(sorted: &[f64], share: f64) -> f64 {
     let rank = libm::ceil(share * sorted.len() as f64) as usize;
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)

@@ -9,8 +9,8 @@
 //! - The pilot's loop waits for no observer, takes no lock, makes no system call and allocates
 //!   nothing, however many observers there are and whatever they do. A slow observer loses records and
 //!   counts them ([`Observer::lost`]).
-//! - An observer writes nothing that the pilot or another observer reads. Its requests are three
-//!   messages of fixed size over its socket: hello, pictures, stop.
+//! - An observer cannot write to the shared memory. It sends three messages of fixed size over its
+//!   socket: hello, pictures, stop.
 //! - A picture is copied only while an observer requests pictures, at most
 //!   [`MAX_PICTURES_PER_SECOND`] a second.
 //!

@@ -103,7 +103,7 @@ const LIBRARIES: [&str; 2] = ["libcuda.so.1", "libcuda.so"];
 fn open() -> Result<Library, CudaError> {
     let mut reasons = Vec::new();
     for name in LIBRARIES {
-        // SAFETY: this loads the system's driver library, whose initialisers expect nothing of the
+        // SAFETY: this loads the system's driver library, whose initializers expect nothing of the
         // process.
         match unsafe { Library::new(name) } {
             Ok(library) => return Ok(library),

@@ -224,7 +224,7 @@ fn open_library(folder: Option<&Path>, name: &str) -> Result<ManuallyDrop<Librar
             RTLD_LOCAL
         };
     // SAFETY: this loads NVIDIA's library from the system's folders or the caller's. Its
-    // initialisers expect nothing of the process.
+    // initializers expect nothing of the process.
     unsafe { Library::open(Some(path), flags) }
         .map(ManuallyDrop::new)
         .map_err(|error| loader_message(&error))

@@ -75,7 +75,7 @@ impl Buffer {
 
     /// The bytes on the processor's side. No work on a stream may be using them.
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: `host` points to at least `size` bytes that `new` initialised, and the slice
+        // SAFETY: `host` points to at least `size` bytes that `new` initialized, and the slice
         // borrows `self` exclusively.
         unsafe { slice::from_raw_parts_mut(self.host.cast(), self.size) }
     }

@@ -205,7 +205,7 @@ impl Session {
             .and_then(|()| self.run(until))
             .map_err(|failed| self.error(failed, limit))?;
         let recorded = self.record();
-        // The first replay of a graph also initialises it, so it is done here.
+        // The first replay of a graph also initializes it, so it is done here.
         let until = Instant::now() + limit;
         let mut ran = self.run(until);
         if !recorded && matches!(ran, Err(Failed::TensorRt(_))) {

@@ -98,7 +98,7 @@ pub(crate) fn open(path: &Path) -> Result<(Library, ShimInfo), TensorRtError> {
     if expected.trim() != checksum(&content) {
         return Err(damaged("its checksum is another".into()));
     }
-    // SAFETY: the file is intact and was compiled from shim.cpp, whose static initialisers
+    // SAFETY: the file is intact and was compiled from shim.cpp, whose static initializers
     // have no preconditions.
     let shim = unsafe { Library::new(path) }.map_err(|error| damaged(loader_message(&error)))?;
     // SAFETY: every version of the interface has this function with this signature. It returns the

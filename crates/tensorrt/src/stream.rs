@@ -37,7 +37,7 @@ pub enum Priority {
 const SPIN: Duration = Duration::from_micros(500);
 /// The pause between two polls of [`Wait::Sleep`].
 const PAUSE: Duration = Duration::from_micros(50);
-/// `CU_STREAM_NON_BLOCKING`: the stream does not synchronise with the default stream.
+/// `CU_STREAM_NON_BLOCKING`: the stream does not synchronize with the default stream.
 const NON_BLOCKING: u32 = 1;
 /// `CU_STREAM_CAPTURE_MODE_THREAD_LOCAL`: the capture does not restrict other threads.
 const THREAD_LOCAL: i32 = 1;

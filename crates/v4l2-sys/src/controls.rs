@@ -39,7 +39,7 @@ pub struct Description {
     pub default: i64,
     /// Whether the control is a switch or a menu. Such controls decide whether others can be set
     /// (for example automatic exposure).
-    pub chooses: bool,
+    pub is_mode_switch: bool,
     /// Whether the control can be set.
     pub settable: bool,
 }
@@ -91,7 +91,7 @@ fn description(query: &v4l2_query_ext_ctrl) -> Description {
         maximum: query.maximum,
         step: query.step,
         default: query.default_value,
-        chooses: matches!(query.type_, BOOLEAN | MENU | INTEGER_MENU),
+        is_mode_switch: matches!(query.type_, BOOLEAN | MENU | INTEGER_MENU),
         settable: query.flags & V4L2_CTRL_FLAG_READ_ONLY == 0,
     }
 }
@@ -123,6 +123,6 @@ mod tests {
         query.flags = V4L2_CTRL_FLAG_READ_ONLY;
         let control = description(&query);
         assert_eq!(control.name, "G\u{fffd}n");
-        assert!(control.chooses && !control.settable);
+        assert!(control.is_mode_switch && !control.settable);
     }
 }

@@ -156,6 +156,6 @@ fn in_words(record: &FrameRecord) -> String {
 }
 
 fn json(message: &impl Serialize) -> Utf8Bytes {
-    // The types above always serialise: no map with other keys than strings, no fallible field.
+    // The types above always serialize: no map with other keys than strings, no fallible field.
     serde_json::to_string(message).unwrap_or_default().into()
 }

@@ -41,7 +41,7 @@ impl fmt::Display for Row {
         let (stood, limit) = (seconds(self.stood), seconds(self.limit));
         write!(
             out,
-            "{verdict}: stood after {stood} s of {limit} s; {}",
+            "{verdict}: stopped after {stood} s of {limit} s; {}",
             self.note
         )
     }
@@ -50,7 +50,7 @@ impl fmt::Display for Row {
 /// All rows as a Markdown table.
 pub fn text(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| what happens | stands after, s | limit, s | |\n| --- | --- | --- | --- |\n",
+        "| what happens | stopped after, s | limit, s | |\n| --- | --- | --- | --- |\n",
     );
     for row in rows {
         let first = row.note.lines().next().unwrap_or("");

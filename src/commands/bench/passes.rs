@@ -1,4 +1,4 @@
-//! The passes: the whole network as it drives, once more with each layer timed, and vision.
+//! Three measurements: the whole network, each layer, and vision.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::inputs::{Inputs, Noise, frame_size};
 use crate::times::{Sample, Times, nanos};
 
-/// The warm-up: the engine runs this long, and this often.
+/// The minimum duration of the warm-up, and the minimum number of inferences in it.
 const WARM_UP: Duration = Duration::from_millis(200);
 const LEAST_WARM_UP: usize = 5;
 /// The largest number of inferences with each layer timed.
@@ -86,37 +86,37 @@ impl<'a> Subject<'a> {
 
 /// The times of the whole network.
 #[derive(Debug)]
-pub(in crate::commands) struct Whole {
+pub(in crate::commands) struct NetworkTimes {
     /// The engine's description.
     pub(in crate::commands) description: String,
     pub(in crate::commands) samples: Vec<Sample>,
     /// The total time of the inferences.
     pub(in crate::commands) elapsed: Duration,
-    /// The times of a counting loop as long as an inference, run in alternation with the
+    /// The times of a calibration loop as long as an inference, run in alternation with the
     /// inferences.
     pub(in crate::commands) counting: Times,
 }
 
-/// The number of inferences, and of counting loops, in a row.
+/// The number of inferences, and of calibration loops, per batch.
 const BATCH: usize = 64;
 
-/// A loop that only counts, in registers: if it takes longer than usual, the machine did something
-/// else.
+/// A loop of multiplications and rotations in registers: if it takes longer than usual, the machine
+/// did something else.
 #[derive(Debug)]
-struct Counting {
+struct CalibrationLoop {
     rounds: u64,
     taken: Vec<u64>,
 }
 
-impl Counting {
+impl CalibrationLoop {
     /// A loop of about the given `length`.
-    fn with_length(length: Duration, room: usize) -> Self {
+    fn with_length(length: Duration, capacity: usize) -> Self {
         const TRIED: u64 = 100_000;
         let took = (0..10).map(|_| Self::count(TRIED)).min();
         let once = took.unwrap_or_default().as_secs_f64().max(1e-9) / TRIED as f64;
         Self {
             rounds: (length.as_secs_f64() / once) as u64 + 1,
-            taken: Vec::with_capacity(room),
+            taken: Vec::with_capacity(capacity),
         }
     }
 
@@ -124,7 +124,7 @@ impl Counting {
         let start = Instant::now();
         let mut sum = black_box(1_u64);
         for _ in 0..black_box(rounds) {
-            // No compiler can shorten this recurrence.
+            // A recurrence, so that each round depends on the one before and none can be skipped.
             sum = sum.wrapping_mul(6_364_136_223_846_793_005).rotate_left(7);
         }
         black_box(sum);
@@ -138,17 +138,17 @@ impl Counting {
     }
 }
 
-/// Times the whole network without profiling, in alternation with counting loops, which do not
+/// Times the whole network without profiling, in alternation with calibration loops, which do not
 /// touch the caches.
 pub(in crate::commands) fn whole(
     bundle: &Bundle,
     options: CpuOptions,
     inputs: &Inputs,
     until: Until,
-) -> anyhow::Result<Whole> {
+) -> anyhow::Result<NetworkTimes> {
     let mut subject = Subject::new(bundle, options, inputs)?;
     let once = subject.warm_up()?;
-    let (room, limit) = match until {
+    let (capacity, limit) = match until {
         Until::Count(count) => {
             let expected = once.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
             if expected > PATIENCE {
@@ -164,12 +164,12 @@ pub(in crate::commands) fn whole(
         }
     };
     // Allocate for all samples, so that memory does not grow during the measurement.
-    let room = room.min(MOST_COUNT);
-    let mut samples = Vec::with_capacity(room);
-    let mut counting = Counting::with_length(once, room);
+    let capacity = capacity.min(MOST_COUNT);
+    let mut samples = Vec::with_capacity(capacity);
+    let mut counting = CalibrationLoop::with_length(once, capacity);
     let mut counted = Duration::ZERO;
     let start = Instant::now();
-    while samples.len() < room {
+    while samples.len() < capacity {
         let at = start.elapsed() - counted;
         if at >= limit {
             break;
@@ -179,7 +179,7 @@ pub(in crate::commands) fn whole(
             at: nanos(at),
             took: nanos(took),
         });
-        if samples.len() % BATCH == 0 || samples.len() == room {
+        if samples.len() % BATCH == 0 || samples.len() == capacity {
             let begun = Instant::now();
             counting.run(samples.len() - counting.taken.len());
             counted += begun.elapsed();
@@ -187,7 +187,7 @@ pub(in crate::commands) fn whole(
     }
     let elapsed = start.elapsed() - counted;
     counting.run(samples.len() - counting.taken.len());
-    Ok(Whole {
+    Ok(NetworkTimes {
         description: subject.engine.describe(),
         samples,
         elapsed,
@@ -195,17 +195,17 @@ pub(in crate::commands) fn whole(
     })
 }
 
-/// Runs the whole network for this long, without timing it: for a counter of energy. Returns the
+/// Runs the whole network for this long, without timing it: for an energy meter. Returns the
 /// number of inferences.
 pub(in crate::commands) fn repeat(
     bundle: &Bundle,
     options: CpuOptions,
     inputs: &Inputs,
-    (length, mut begins): (Duration, impl FnMut()),
+    (length, mut on_start): (Duration, impl FnMut()),
 ) -> anyhow::Result<usize> {
     let mut subject = Subject::new(bundle, options, inputs)?;
     subject.warm_up()?;
-    begins();
+    on_start();
     let start = Instant::now();
     let mut count = 0;
     while start.elapsed() < length {

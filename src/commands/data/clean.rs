@@ -72,8 +72,8 @@ fn marks(options: &Options, recording: &Recording, survey: &Survey) -> anyhow::R
     Ok(marks)
 }
 
-/// The `repeated` records whose picture is none of an earlier record's, which a mark would leave
-/// out too.
+/// The `repeated` records whose picture no other record uses, except repeated ones. A mark leaves out
+/// every record with its picture, so that another record would be lost too.
 fn with_own_picture(records: &[Record], repeated: &[usize]) -> Vec<usize> {
     let is_repeated: HashSet<usize> = repeated.iter().copied().collect();
     let mut kept: HashSet<&Path> = HashSet::new();

@@ -1,7 +1,7 @@
 //! Whether the recorded steering has the sign of what the pictures show.
 //!
 //! Two cues are used, both displacements along the rows of a picture. Each is measured in bands of
-//! rows, whose columns are averaged to a profile; profiles are compared by normalised
+//! rows, whose columns are averaged to a profile; profiles are compared by normalized
 //! cross-correlation. Matching such scanline profiles is how M. Milford and G. Wyeth estimate a
 //! car's rotation ("Mapping a suburb with a single camera using a biologically inspired SLAM
 //! system", IEEE Transactions on Robotics 24(5), 2008).

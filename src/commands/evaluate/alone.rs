@@ -33,9 +33,9 @@ pub(super) struct Evaluation {
     pub frames: usize,
     /// Each output.
     pub outputs: Vec<OutputError>,
-    /// The mean over the outputs of their normalised mean squared errors.
+    /// The mean over the outputs of their normalized mean squared errors.
     pub mse: f64,
-    /// The largest normalised error of any output.
+    /// The largest normalized error of any output.
     pub worst: f64,
     /// What the engine was timed on: `frames` from its file, or `noise` if it has none.
     pub source: String,

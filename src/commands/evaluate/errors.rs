@@ -2,7 +2,7 @@
 
 use anyhow::{bail, ensure};
 use pilotage_dataset::Recording;
-use pilotage_simulator::{SPEED_RANGE, YAW_RATE_RANGE};
+use pilotage_simulator::{SPEED_MIN_AND_SPAN, YAW_RATE_MIN_AND_SPAN};
 use pilotage_vehicle::Mixer;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub(super) struct OutputError {
     pub unit: String,
     /// The frames whose record has the value.
     pub frames: usize,
-    /// The normalised error is the error divided by this.
+    /// The normalized error is the error divided by this.
     pub span: f64,
     /// Mean squared error, in the unit squared.
     pub mse: f64,
@@ -25,17 +25,19 @@ pub(super) struct OutputError {
     pub mae: f64,
     /// The largest error, in the unit.
     pub worst: f64,
-    pub mse_normalised: f64,
-    pub worst_normalised: f64,
+    #[serde(rename = "mse_normalised")]
+    pub mse_normalized: f64,
+    #[serde(rename = "worst_normalised")]
+    pub worst_normalized: f64,
 }
 
-/// The span that errors are normalised with: that of Behavior Metrics and of its networks' training,
+/// The span that errors are normalized with: that of Behavior Metrics and of its networks' training,
 /// or 1 for what is from -1 to 1.
 fn span(quantity: Quantity) -> f64 {
     match quantity {
         Quantity::Steering | Quantity::Throttle => 1.0,
-        Quantity::Speed => SPEED_RANGE.1,
-        Quantity::YawRate => YAW_RATE_RANGE.1,
+        Quantity::Speed => SPEED_MIN_AND_SPAN.1,
+        Quantity::YawRate => YAW_RATE_MIN_AND_SPAN.1,
     }
 }
 
@@ -54,8 +56,8 @@ impl OutputError {
             mse,
             mae: over(f64::abs).sum::<f64>() / count,
             worst,
-            mse_normalised: mse / (span * span),
-            worst_normalised: worst / span,
+            mse_normalized: mse / (span * span),
+            worst_normalized: worst / span,
         }
     }
 }
@@ -102,17 +104,17 @@ pub(super) fn of(
 /// The errors of all outputs together.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Together {
-    /// The mean of the normalised mean squared errors.
+    /// The mean of the normalized mean squared errors.
     pub mse: f64,
-    /// The largest normalised error.
+    /// The largest normalized error.
     pub worst: f64,
 }
 
 pub(super) fn together(outputs: &[OutputError]) -> Together {
     let count = outputs.len().max(1) as f64;
     Together {
-        mse: outputs.iter().map(|it| it.mse_normalised).sum::<f64>() / count,
-        worst: (outputs.iter()).fold(0.0, |worst, it| it.worst_normalised.max(worst)),
+        mse: outputs.iter().map(|it| it.mse_normalized).sum::<f64>() / count,
+        worst: (outputs.iter()).fold(0.0, |worst, it| it.worst_normalized.max(worst)),
     }
 }
 
@@ -136,16 +138,16 @@ mod tests {
         let near = |one: f64, other: f64| assert!((one - other).abs() < 1e-12, "{one} {other}");
         near(speed.mse, (1.75 * 1.75 + 3.5 * 3.5) / 3.0);
         // In the network's own unit: 0.1 and 0.2.
-        near(speed.mse_normalised, 0.05 / 3.0);
+        near(speed.mse_normalized, 0.05 / 3.0);
         near(speed.mae, 5.25 / 3.0);
         near(speed.worst, 3.5);
-        near(speed.worst_normalised, 0.2);
+        near(speed.worst_normalized, 0.2);
         let yaw = OutputError::of(Quantity::YawRate, &pairs(&[1.42, 1.42, 0.0]));
-        near(yaw.mse_normalised, 0.02 / 3.0);
+        near(yaw.mse_normalized, 0.02 / 3.0);
         let both = together(&[speed, yaw]);
         near(both.mse, 0.5 * 0.07 / 3.0);
         near(both.worst, 0.2);
         let steering = OutputError::of(Quantity::Steering, &pairs(&[0.5]));
-        near(steering.mse_normalised, 0.25);
+        near(steering.mse_normalized, 0.25);
     }
 }

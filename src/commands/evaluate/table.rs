@@ -23,7 +23,7 @@ pub(super) fn markdown(report: &Report) -> String {
     for (output, unit) in &outputs {
         columns.push(format!("MSE of {output} (({unit})²)"));
     }
-    columns.push("Worst error (normalised)".to_owned());
+    columns.push("Worst error (normalized)".to_owned());
     for (output, unit) in &outputs {
         columns.push(format!("Worst {output} ({unit})"));
     }
@@ -95,7 +95,7 @@ fn below(report: &Report) -> String {
     let disturbed = report.engines.iter();
     let disturbed = disturbed.filter(|row| row.evaluation.counting.disturbed());
     let mut text = format!(
-        "\nTest set: {}, {answered} of {} frames, each once. Errors normalised: {}. Times: one thread, \
+        "\nTest set: {}, {answered} of {} frames, each once. Errors normalized: {}. Times: one thread, \
          warm, {}, Pilotage {}. docs/evaluate.md defines the columns.\n",
         report.test.folder,
         report.test.frames,
@@ -200,8 +200,8 @@ pub(super) fn csv(report: &Report) -> String {
                     of.map(|it| it.mse),
                     of.map(|it| it.mae),
                     of.map(|it| it.worst),
-                    of.map(|it| it.mse_normalised),
-                    of.map(|it| it.worst_normalised),
+                    of.map(|it| it.mse_normalized),
+                    of.map(|it| it.worst_normalized),
                 ]
                 .map(value),
             );

@@ -58,7 +58,7 @@ fn summary(inspection: &Inspection) -> String {
         row("frames", format!("SHA-256 {}", calibration.sha256));
     }
     if !manifest.raised.is_empty() {
-        row("raised by gate", manifest.raised.join(", "));
+        row("kept in float", manifest.raised.join(", "));
     }
     row("model", format!("SHA-256 {}", manifest.source_sha256));
     row("compiler", manifest.tool_version.clone());

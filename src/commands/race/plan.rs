@@ -33,7 +33,8 @@ pub(super) struct Conditions {
     pub deadline_ms: f64,
     pub max_age_ms: f64,
     /// The seed of the colours and the light; `None` for the usual ones.
-    pub looks: Option<u64>,
+    #[serde(rename = "looks")]
+    pub appearance_seed: Option<u64>,
     /// The share of the frames that are dropped.
     pub frames_lost: f64,
     /// Metres to the left of the line, and degrees to the left of its direction.
@@ -78,7 +79,7 @@ impl Conditions {
             },
             deadline_ms: milliseconds(limits.deadline),
             max_age_ms: milliseconds(limits.max_age),
-            looks: simulator.looks,
+            appearance_seed: simulator.appearance_seed,
             frames_lost,
             start: start.map(|start| [start.offset, start.heading]),
             road_width: simulator.road_width,

@@ -187,7 +187,7 @@ fn conditions(conditions: &Conditions) -> [(&'static str, String); 5] {
         ),
         (
             "Looks",
-            (conditions.looks).map_or("usual".to_owned(), |seed| format!("seed {seed}")),
+            (conditions.appearance_seed).map_or("usual".to_owned(), |seed| format!("seed {seed}")),
         ),
         ("Car", car),
     ]

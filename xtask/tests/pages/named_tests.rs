@@ -1,7 +1,8 @@
-//! The tests that the safety case names exist, under these names.
+//! The tests and files that the safety case and the page on security name exist, under these names.
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
 use pulldown_cmark::{Event, Parser};
 
@@ -49,4 +50,42 @@ fn the_tests_that_the_safety_case_names_exist() {
         checked += 1;
     }
     assert!(checked >= 15, "only {checked} names were found");
+}
+
+/// A file or folder of the checkout: a Rust file, or a path from a folder with Rust files.
+fn is_a_path(code: &str) -> bool {
+    let folders = ["crates/", "cross/", "src/", "tests/", "xtask/"];
+    let from_root = folders.iter().any(|folder| code.starts_with(folder));
+    !code.contains(' ') && (from_root || code.ends_with(".rs"))
+}
+
+/// Whether `path` exists from the root, or is the end of the path of exactly one Rust file.
+fn is_unambiguous(path: &str, sources: &[PathBuf]) -> bool {
+    let ends = sources.iter().filter(|file| file.ends_with(path)).count();
+    root().join(path).exists() || ends == 1
+}
+
+#[test]
+fn the_files_that_the_safety_case_and_the_page_on_security_name_exist() {
+    let sources = sources();
+    assert!(is_unambiguous("tests/real.rs", &sources));
+    assert!(is_unambiguous("retry.rs", &sources));
+    assert!(!is_unambiguous("main.rs", &sources), "many have this name");
+    assert!(!is_unambiguous("no_such_file.rs", &sources));
+    let mut checked = 0;
+    for name in ["docs/safety.md", "docs/security.md"] {
+        let page = fs::read_to_string(root().join(name)).unwrap();
+        for event in Parser::new_ext(&page, pulldown_cmark::Options::ENABLE_TABLES) {
+            let Event::Code(code) = event else { continue };
+            if !is_a_path(&code) {
+                continue;
+            }
+            assert!(
+                is_unambiguous(&code, &sources),
+                "{name} names `{code}`: no file, or several; write its path from the root"
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked >= 30, "only {checked} files were found");
 }

@@ -286,7 +286,7 @@ fn installed(checkout: &Checkout, name: &str, version: &str) -> bool {
         .is_ok_and(|list| list.contains(&format!("\"{name} {version} ")))
 }
 
-/// Installs a tool under `target/tools`. It is optimised little, so that it builds quickly, and not
+/// Installs a tool under `target/tools`. It is optimized little, so that it builds quickly, and not
 /// built in the project's target directory.
 fn cargo_install(checkout: &Checkout, name: &str, version: &str) -> Invocation {
     Invocation::new("cargo install --locked")

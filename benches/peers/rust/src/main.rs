@@ -55,7 +55,7 @@ fn with_rten(model: &Path, frames: &Frames, threads: usize, count: usize) -> Res
     // Views avoid a copy of each frame.
     let views: Vec<ValueOrView<'_>> = match frames {
         Frames::Float(values) => views(values),
-        Frames::Int8(levels) => views(levels),
+        Frames::Int8(quantized) => views(quantized),
     };
     timing::measured("rten", views.len(), count, |frame| {
         let answer: Value = model.run_one(views[frame].clone(), Some(options.clone()))?;
@@ -84,7 +84,7 @@ fn with_tract(model: &Path, frames: &Frames, threads: usize, count: usize) -> Re
         .into_runnable()?;
     let tensors: Vec<TValue> = match frames {
         Frames::Float(values) => tensors(values)?,
-        Frames::Int8(levels) => tensors(levels)?,
+        Frames::Int8(quantized) => tensors(quantized)?,
     };
     // The state reuses its memory in every run.
     let mut state = model.spawn()?;

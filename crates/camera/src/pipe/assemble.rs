@@ -25,7 +25,7 @@ pub(super) struct Assembler {
     /// The length of the latest bursts that were no whole frames, and their number.
     wrong: (usize, u32),
     /// The bytes that arrive between two pauses, if these are never whole frames.
-    pub misfit: Option<usize>,
+    pub unexpected_frame_len: Option<usize>,
 }
 
 impl Assembler {
@@ -41,7 +41,7 @@ impl Assembler {
             broken: 0,
             burst: 0,
             wrong: (0, 0),
-            misfit: None,
+            unexpected_frame_len: None,
         }
     }
 
@@ -75,7 +75,7 @@ impl Assembler {
     fn end_burst(&mut self) {
         let burst = std::mem::take(&mut self.burst);
         if burst.is_multiple_of(self.data.len()) {
-            (self.wrong, self.misfit) = ((0, 0), None);
+            (self.wrong, self.unexpected_frame_len) = ((0, 0), None);
             return;
         }
         self.wrong = match self.wrong {
@@ -83,7 +83,7 @@ impl Assembler {
             _ => (burst, 1),
         };
         if self.wrong.1 >= MISFITS {
-            self.misfit = Some(burst);
+            self.unexpected_frame_len = Some(burst);
         }
     }
 

@@ -11,7 +11,7 @@ pub(super) struct Rows {
     stride: usize,
     /// Rows of the first plane.
     height: usize,
-    /// Rows of all planes: a plane of chroma has half as many, of pairs or in two halves.
+    /// Rows of all planes: for NV12 height + height / 2.
     rows: usize,
     /// The chroma arrives as two planes.
     planar: bool,

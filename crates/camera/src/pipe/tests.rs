@@ -48,16 +48,16 @@ fn after_a_frame_without_its_end_the_next_is_whole() {
 }
 
 #[test]
-fn bursts_of_another_length_than_whole_frames_are_found() {
+fn an_unexpected_frame_length_is_detected() {
     let mut pipe = Assembler::new(4, MS * 50);
     // Whole frames, one by one and together.
     arrive(&mut pipe, at(0), &[1; 4]);
     arrive(&mut pipe, at(50), &[2; 8]);
-    assert_eq!(pipe.misfit, None);
+    assert_eq!(pipe.unexpected_frame_len, None);
     // A frame of which a part was lost, now and then.
     for (number, length) in [3, 2, 3, 1, 4].into_iter().enumerate() {
         arrive(&mut pipe, at(100 + 50 * number as u32), &vec![3; length]);
-        assert_eq!(pipe.misfit, None);
+        assert_eq!(pipe.unexpected_frame_len, None);
     }
     // Each frame has five bytes; one that comes with the next does not hide it.
     for number in 0..8 {
@@ -65,13 +65,17 @@ fn bursts_of_another_length_than_whole_frames_are_found() {
         arrive(&mut pipe, later, &[4; 3]);
         later = later + MS;
         arrive(&mut pipe, later, &[4; 2]);
-        assert_eq!(pipe.misfit, (number >= 3).then_some(5), "{number}");
+        assert_eq!(
+            pipe.unexpected_frame_len,
+            (number >= 3).then_some(5),
+            "{number}"
+        );
     }
     arrive(&mut pipe, at(800), &[5; 10]);
     arrive(&mut pipe, at(850), &[5; 4]);
-    assert_eq!(pipe.misfit, Some(5));
+    assert_eq!(pipe.unexpected_frame_len, Some(5));
     arrive(&mut pipe, at(900), &[6; 4]);
-    assert_eq!(pipe.misfit, None);
+    assert_eq!(pipe.unexpected_frame_len, None);
 }
 
 fn source(script: &str) -> PipeSource {
@@ -198,7 +202,7 @@ fn the_command_is_asked_to_end_before_it_is_killed() {
 }
 
 #[test]
-fn a_planar_frame_arrives_as_nv12_and_is_as_old_as_its_latency() {
+fn a_planar_frame_arrives_as_nv12_and_its_capture_time_subtracts_latency() {
     // 4096 bytes of luma, then 1024 of blue and 1024 of red chroma, written at once: a busy machine
     // takes longer to start these programs than the camera waits for the rest of a frame.
     let script = "f=$(mktemp); for part in '4096 a' '1024 b' '1024 c'; do set -- $part; head -c $1 \

@@ -12,15 +12,15 @@ const MS: Duration = Duration::from_millis(1);
 const TIMEOUT: Duration = Duration::from_millis(125);
 
 #[derive(Clone, Default)]
-struct HandClock(Arc<AtomicU64>);
+struct ManualClock(Arc<AtomicU64>);
 
-impl HandClock {
+impl ManualClock {
     fn pass(&self, time: Duration) {
         self.0.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
 }
 
-impl Clock for HandClock {
+impl Clock for ManualClock {
     fn now(&self) -> Time {
         Time::from_nanos(self.0.load(Ordering::Relaxed))
     }
@@ -41,7 +41,7 @@ use Act::{Gone, Shows, Stuck};
 /// Follows a script; at its end it is stuck.
 struct Scripted {
     acts: VecDeque<Act>,
-    clock: HandClock,
+    clock: ManualClock,
     number: u64,
     format: PixelFormat,
     closed: Arc<AtomicU64>,
@@ -101,7 +101,7 @@ impl Camera for Scripted {
 
 /// Answers by script. Each answer comes after the requested wait; opening takes no time.
 struct ScriptedOpener {
-    clock: HandClock,
+    clock: ManualClock,
     answers: Arc<Mutex<VecDeque<Result<BoxedCamera, CameraError>>>>,
     waits: Arc<Mutex<Vec<u128>>>,
     due: Cell<Option<Time>>,
@@ -126,9 +126,9 @@ impl Opener for ScriptedOpener {
 }
 
 struct Bench {
-    camera: Supervised<ScriptedOpener, HandClock>,
+    camera: Supervised<ScriptedOpener, ManualClock>,
     frame: Frame,
-    clock: HandClock,
+    clock: ManualClock,
     answers: Arc<Mutex<VecDeque<Result<BoxedCamera, CameraError>>>>,
     waits: Arc<Mutex<Vec<u128>>>,
     closed: Arc<AtomicU64>,
@@ -136,7 +136,7 @@ struct Bench {
 
 impl Bench {
     fn new(acts: &[Act]) -> Self {
-        let clock = HandClock::default();
+        let clock = ManualClock::default();
         let closed = Arc::new(AtomicU64::new(0));
         let (answers, waits) = (Arc::default(), Arc::default());
         let opener = ScriptedOpener {
@@ -161,10 +161,10 @@ impl Bench {
     }
 
     fn plugged_in(&self, acts: &[Act]) {
-        self.plugged_in_another(acts, PixelFormat::Grey8);
+        self.plugged_in_with_format(acts, PixelFormat::Grey8);
     }
 
-    fn plugged_in_another(&self, acts: &[Act], format: PixelFormat) {
+    fn plugged_in_with_format(&self, acts: &[Act], format: PixelFormat) {
         let camera = scripted(acts, &self.clock, &self.closed, format);
         self.answers.lock().unwrap().push_back(Ok(camera));
     }
@@ -199,7 +199,7 @@ impl Bench {
 
 fn scripted(
     acts: &[Act],
-    clock: &HandClock,
+    clock: &ManualClock,
     closed: &Arc<AtomicU64>,
     format: PixelFormat,
 ) -> BoxedCamera {
@@ -242,7 +242,7 @@ fn after_replugging_the_frame_numbers_continue_to_rise() {
 fn a_stuck_camera_is_an_error_at_once_and_opened_again_after_a_second() {
     let mut bench = Bench::new(&[Shows(50), Stuck, Shows(51), Stuck, Stuck]);
     bench.next().unwrap();
-    assert_eq!(bench.errors().len(), 1, "a hiccup");
+    assert_eq!(bench.errors().len(), 1, "one late frame");
     assert!(bench.waits.lock().unwrap().is_empty());
     bench.plugged_in(&[Shows(60)]);
     let errors = bench.errors();
@@ -257,7 +257,7 @@ fn a_stuck_camera_is_an_error_at_once_and_opened_again_after_a_second() {
 }
 
 #[test]
-fn a_camera_just_opened_is_given_time() {
+fn a_first_frame_may_take_longer() {
     let slow = [[Stuck; 20].as_slice(), &[Shows(50)]].concat();
     let mut bench = Bench::new(&slow);
     assert_eq!(bench.errors().len(), 20);
@@ -350,9 +350,9 @@ fn a_covered_lens_is_a_fault_while_it_is_covered() {
 }
 
 #[test]
-fn another_camera_in_its_place_is_refused() {
+fn a_camera_with_another_format_is_refused() {
     let mut bench = Bench::new(&[Shows(50), Gone]);
-    bench.plugged_in_another(&[Shows(90)], PixelFormat::Rgb8);
+    bench.plugged_in_with_format(&[Shows(90)], PixelFormat::Rgb8);
     bench.plugged_in(&[Shows(60)]);
     bench.next().unwrap();
     let errors = bench.errors();
@@ -361,14 +361,15 @@ fn another_camera_in_its_place_is_refused() {
         .find(|e| matches!(e, CameraError::Changed { .. }));
     assert_eq!(
         changed.unwrap().to_string(),
-        "the camera came back with 16x16 Rgb8 frames where 16x16 Grey8 ones were set up; start again"
+        "the camera came back with 16x16 Rgb8 frames, but was set up for 16x16 Grey8; restart \
+         `pilotage drive`"
     );
     assert_eq!(bench.frame.data()[0], 60);
 }
 
 #[test]
 fn a_camera_is_reopened_by_a_thread() {
-    let clock = HandClock::default();
+    let clock = ManualClock::default();
     let (opened, closed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let again = {
         let (clock, opened, closed) = (clock.clone(), Arc::clone(&opened), Arc::clone(&closed));
@@ -406,7 +407,7 @@ fn a_camera_is_reopened_by_a_thread() {
 
 #[test]
 fn an_attempt_without_a_result_is_reported_once() {
-    let clock = HandClock::default();
+    let clock = ManualClock::default();
     let closed = Arc::new(AtomicU64::new(0));
     let first = scripted(&[Gone], &clock, &closed, PixelFormat::Grey8);
     let limits = Limits {

@@ -212,11 +212,7 @@ fn offers<D: Device>(device: &D, formats: &[[u8; 4]]) -> std::io::Result<String>
     let mut named = 0;
     for &format in formats {
         let readable = Fourcc::ALL.iter().any(|known| known.letters() == format);
-        let unreadable = if readable {
-            ""
-        } else {
-            " (cannot be read here)"
-        };
+        let unreadable = if readable { "" } else { " (not supported)" };
         for sizes in device.sizes(format)? {
             named += 1;
             if named > MOST_NAMED {

@@ -47,11 +47,14 @@ pub(super) fn set<D: Device>(
         }
         if !(control.minimum..=control.maximum).contains(value) {
             let (least, most) = (control.minimum, control.maximum);
-            return Err(refused(name, format!("is {least} to {most}, not {value}")));
+            return Err(refused(
+                name,
+                format!("must be {least} to {most}, is {value}"),
+            ));
         }
         chosen.push((control, *value));
     }
-    chosen.sort_by_key(|(control, _)| !control.chooses);
+    chosen.sort_by_key(|(control, _)| !control.is_mode_switch);
     for (control, value) in chosen {
         device.set_control(control, value).map_err(|reason| {
             let problem = format!(

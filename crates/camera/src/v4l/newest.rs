@@ -66,7 +66,7 @@ impl<B: Buffers, C: Clock> Newest<B, C> {
         }
     }
 
-    /// Waits up to `timeout` for a frame newer than the last one. `put` gets the bytes of each
+    /// Waits up to `timeout` for a frame newer than the last one. `on_frame` gets the bytes of each
     /// frame that is taken, the newest last, and returns whether they are a valid frame. `None` if
     /// no valid frame came in time.
     ///
@@ -75,7 +75,7 @@ impl<B: Buffers, C: Clock> Newest<B, C> {
     pub fn next(
         &mut self,
         timeout: Duration,
-        put: &mut impl FnMut(&[u8]) -> bool,
+        on_frame: &mut impl FnMut(&[u8]) -> bool,
     ) -> io::Result<Option<Taken>> {
         let until = self.clock.now() + timeout;
         let mut best = None;
@@ -95,7 +95,7 @@ impl<B: Buffers, C: Clock> Newest<B, C> {
                 starved &= !is_ready;
             }
             if is_ready {
-                if let Some(taken) = self.take(put)? {
+                if let Some(taken) = self.take(on_frame)? {
                     self.counters.skipped += u64::from(best.is_some());
                     best = Some(taken);
                 }
@@ -122,7 +122,7 @@ impl<B: Buffers, C: Clock> Newest<B, C> {
 
     /// Takes one buffer. `None` if it contains no valid frame, if its content is not accessible
     /// (no buffer was held before), or if there is no filled buffer after all.
-    fn take(&mut self, put: &mut impl FnMut(&[u8]) -> bool) -> io::Result<Option<Taken>> {
+    fn take(&mut self, on_frame: &mut impl FnMut(&[u8]) -> bool) -> io::Result<Option<Taken>> {
         if !self.held {
             // This is the only way to hold a buffer; its content is not accessible.
             return match self.buffers.take() {
@@ -141,7 +141,7 @@ impl<B: Buffers, C: Clock> Newest<B, C> {
             Err(error) => return spurious(error).map(|()| None),
         };
         self.held = true;
-        let good = !metadata.damaged && put(bytes.get(..metadata.len).unwrap_or(&[]));
+        let good = !metadata.damaged && on_frame(bytes.get(..metadata.len).unwrap_or(&[]));
         let sequence = self.number(metadata.sequence);
         if !good {
             self.counters.broken += 1;
@@ -172,7 +172,7 @@ impl<B: Buffers, C: Clock> Newest<B, C> {
     }
 
     /// The frame that was taken last could not be decoded.
-    pub fn was_broken(&mut self) {
+    pub fn mark_last_broken(&mut self) {
         self.counters.frames -= 1;
         self.counters.broken += 1;
         self.broken = true;
@@ -183,10 +183,12 @@ impl<B: Buffers, C: Clock> Newest<B, C> {
         self.clock.now()
     }
 
-    /// What came instead of a frame.
-    pub fn excuse(&self) -> &'static str {
+    /// For the message that no frame came: what came instead.
+    pub fn hint_for_missing_frame(&self) -> &'static str {
         match self.broken {
-            true => ", only damaged or short ones: a bad cable, or too much on one USB bus?",
+            true => {
+                "; only damaged or incomplete frames: check the cable and the load on the USB bus"
+            }
             false => "",
         }
     }

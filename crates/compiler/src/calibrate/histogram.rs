@@ -1,4 +1,4 @@
-//! Histograms of magnitudes, and the choice of a range from a histogram.
+//! Histograms of signed values, and the choice of a range from a histogram.
 
 /// Number of bins of a histogram. It is odd, so that one bin is centred on 0.
 pub const BINS: usize = 2049;

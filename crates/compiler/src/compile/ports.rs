@@ -23,8 +23,8 @@ pub(super) fn image_input(
         return Err(source.error(
             "model",
             format!(
-                "it has {} inputs ({}); one is the picture, the others need a fixed value each: \
-                 [fixed_inputs] NAME = number",
+                "the model must have exactly one input that is not fixed; it has {} ({}): give \
+                 the others a value each, [fixed_inputs] NAME = number",
                 names.len(),
                 names.join(", ")
             ),
@@ -38,8 +38,8 @@ pub(super) fn image_input(
         return Err(source.error(
             "model",
             format!(
-                "its input `{}` is {:?}, a batch of {batch} pictures; a car drives by one: export \
-                 the model with a batch of 1 or with an open batch axis",
+                "its input `{}` is {:?}, a batch of {batch} pictures; the engine takes one frame at a \
+                 time: export the model with a batch of 1 or with an open batch axis",
                 value.name, value.shape
             ),
         ));
@@ -85,14 +85,18 @@ pub(super) fn resolve_outputs(
         };
         let value = graph.value(found);
         if value.element_type != ElementType::F32 {
-            let reason = format!("the model's `{}` is {}", value.name, value.element_type);
+            let reason = format!(
+                "the model's `{}` is {}; it must be float32",
+                value.name, value.element_type
+            );
             return Err(source.error(&format!("output.{i}.name"), reason));
         }
         let elements: usize = value.shape.iter().product();
         if output.index >= elements {
             let reason = format!(
-                "the model's `{}` has {elements} elements, counted from 0",
-                value.name
+                "the model's `{}` has {elements} elements; `index` must be 0 to {}",
+                value.name,
+                elements.saturating_sub(1)
             );
             return Err(source.error(&format!("output.{i}.index"), reason));
         }
@@ -121,7 +125,7 @@ pub(super) fn resolve_outputs(
 
 /// The preprocessing that remains for the engine's caller: everything except arithmetic on pixel
 /// values.
-pub(super) fn raw_pixels(recipe: &Preprocess, plan: &Plan) -> Preprocess {
+pub(super) fn remaining_preprocessing(recipe: &Preprocess, plan: &Plan) -> Preprocess {
     let takes_nhwc = plan
         .inputs
         .iter()

@@ -42,7 +42,7 @@ pub(super) struct Quantized {
     pub(super) results: Vec<GateResult>,
     pub(super) trials: Vec<Trial>,
     /// Layers that were kept in floating point to pass the gate.
-    pub(super) raised: Vec<String>,
+    pub(super) kept_in_float: Vec<String>,
     pub(super) layers: Vec<LayerReport>,
 }
 
@@ -156,7 +156,7 @@ pub(super) fn quantized(
             .collect();
         by_noise.sort_by(|a, b| a.signal_to_noise.total_cmp(&b.signal_to_noise));
         let passes = results.iter().all(GateResult::passes);
-        let raised = float_layers.difference(&asked);
+        let kept_in_float = float_layers.difference(&asked);
         if passes {
             let plan = context.plan(&best.graph)?;
             return Ok(Quantized {
@@ -165,7 +165,7 @@ pub(super) fn quantized(
                 units: best.units,
                 results,
                 trials,
-                raised: raised
+                kept_in_float: kept_in_float
                     .map(|name| match wide.contains(name) {
                         true => format!("{name} (fp32)"),
                         false => format!("{name} (fp16)"),
@@ -178,10 +178,10 @@ pub(super) fn quantized(
         // float32 and other runtimes compute in float16.
         let in_float32 = results.iter().filter(|result| result.form == CPU_PLAN);
         let too_coarse = in_float32.into_iter().all(GateResult::passes)
-            && raised.clone().any(|name| !wide.contains(name));
+            && kept_in_float.clone().any(|name| !wide.contains(name));
         match (recipe.on_gate_failure, by_noise.first()) {
             (OnGateFailure::Mixed, _) if too_coarse => {
-                wide = raised.cloned().collect();
+                wide = kept_in_float.cloned().collect();
             }
             (OnGateFailure::Mixed, Some(worst)) => {
                 float_layers.insert(worst.name.clone());

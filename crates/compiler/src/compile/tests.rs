@@ -109,10 +109,10 @@ fn answers(graph: &Graph, nhwc: bool, bundle: &Bundle) -> (Vec<f32>, Vec<f32>) {
     let shape = if nhwc { [1, 8, 9, 3] } else { [1, 3, 8, 9] };
     let channel = |i: usize| if nhwc { i % 3 } else { i / 72 };
     let (mean, std) = ([0.5, 0.25, 0.75], [0.5, 2.0, 1.0]);
-    let normalised: Vec<f32> = (pixels.iter().enumerate())
+    let normalized: Vec<f32> = (pixels.iter().enumerate())
         .map(|(i, p)| (p * 0.0078125 - mean[channel(i)]) / std[channel(i)])
         .collect();
-    let expected = evaluate(graph, &[Tensor::new(shape, normalised).unwrap()]).unwrap();
+    let expected = evaluate(graph, &[Tensor::new(shape, normalized).unwrap()]).unwrap();
 
     let (shape, pixels) = match nhwc {
         true => (shape.to_vec(), pixels),
@@ -189,7 +189,7 @@ fn mismatches_with_the_model_name_the_line() {
     );
     assert_eq!(
         error_for("index = 1", "index = 2"),
-        "net.toml:18: `output.1.index`: the model's `controls` has 2 elements, counted from 0"
+        "net.toml:18: `output.1.index`: the model's `controls` has 2 elements; `index` must be 0 to 1"
     );
     assert_eq!(
         error_for("height = 8", "height = 66"),

@@ -30,7 +30,7 @@ fn net() -> Graph {
 }
 
 #[test]
-fn the_mean_of_every_unit_is_as_before_quantisation() {
+fn the_mean_of_every_unit_is_as_before_quantization() {
     let graph = net();
     let pixels: Vec<Vec<u8>> = (0..20_u8)
         .map(|f| (0..16_u8).map(|i| 150 + f + i * 3).collect())

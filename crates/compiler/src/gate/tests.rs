@@ -61,7 +61,7 @@ fn the_error_of_all_outputs_is_relative_to_the_variance() {
 fn a_network_that_ignores_its_frames_is_recognized() {
     let constant = |meaning, answers, others: &[f32]| {
         let others: Vec<_> = others.iter().map(|&x| vec![0.0, 0.0, 0.0, x]).collect();
-        still(&gate_of(meaning, answers), &others)
+        constant_output(&gate_of(meaning, answers), &others)
     };
     let found = constant(Meaning::Throttle, [0.25, 0.25], &[0.25]).unwrap();
     assert_eq!(
@@ -80,7 +80,7 @@ fn a_network_that_ignores_its_frames_is_recognized() {
         let outputs = [(0, Meaning::Steering), (1, Meaning::Throttle)]
             .map(|(index, meaning)| element("b", index, meaning, None));
         let frame = |i: usize| vec![0.0, 0.0, 0.0, steering[i], throttle[i]];
-        still(
+        constant_output(
             &Gate::new(&LENGTHS, &outputs, vec![frame(0), frame(1)]),
             &[],
         )
@@ -103,7 +103,7 @@ fn a_network_whose_same_bin_wins_is_not_still() {
     let constant = |first: [f32; 3], second: [f32; 3]| {
         let reference = vec![first.to_vec(), second.to_vec()];
         let outputs = [element("a", 0, Meaning::Steering, Some(bins))];
-        still(&Gate::new(&LENGTHS, &outputs, reference), &[])
+        constant_output(&Gate::new(&LENGTHS, &outputs, reference), &[])
     };
     assert_eq!(constant([0.1, 0.8, 0.1], [0.2, 0.7, 0.1]), None);
     assert!(constant([0.1, 0.8, 0.1], [0.1, 0.8, 0.1]).is_some());

@@ -14,15 +14,15 @@ pub(super) const CANONICAL: Gemm = Gemm {
     transpose_b: true,
 };
 
-pub(super) fn normalise(graph: &mut Graph) -> bool {
+pub(super) fn normalize(graph: &mut Graph) -> bool {
     let mut changed = false;
     for index in 0..graph.nodes.len() {
-        changed |= normalise_node(graph, index).is_some();
+        changed |= normalize_node(graph, index).is_some();
     }
     changed
 }
 
-fn normalise_node(graph: &mut Graph, index: usize) -> Option<()> {
+fn normalize_node(graph: &mut Graph, index: usize) -> Option<()> {
     let node = &graph.nodes[index];
     let gemm = match &node.op {
         Op::MatMul => Gemm {

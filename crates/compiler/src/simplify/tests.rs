@@ -170,7 +170,7 @@ fn padding_keeps_a_shift_before_a_convolution_but_not_a_scale() {
 }
 
 #[test]
-fn input_normalisation_goes_into_the_first_layer() {
+fn input_normalization_goes_into_the_first_layer() {
     let mut n = Net::new();
     let x = n.input(&[1, 3, 6, 6]);
     let (mean, std, one) = (

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use pilotage_dataset::{
-    FolderWriter, Format, McapWriter, PictureFile, Record, Recording, TubWriter, read_domain,
-    write_domain,
+    DatasetError, FolderWriter, Format, McapWriter, PictureFile, Record, Recording, TubWriter,
+    read_domain, write_domain,
 };
 use pilotage_vehicle::Domain;
 
@@ -156,6 +156,15 @@ fn every_writer_keeps_the_domain() {
             "{error}"
         );
     }
+    // A larger file is not cut off, and then called damaged.
+    let large = format!("{{\"domain\": \"physical\"}}{}", " ".repeat(1 << 16));
+    fs::write(at("recording.json"), large).unwrap();
+    let error = read_domain(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("larger than 65536 bytes"), "{error}");
+    // Not the same as a folder without the file: the name of the folder is too long for the system.
+    let error = read_domain(&folder.path().join("x".repeat(300))).unwrap_err();
+    assert!(matches!(error, DatasetError::File { .. }), "{error}");
+    assert_eq!(read_domain(&at("no such folder")).unwrap(), None);
 }
 
 /// The MCAP library's own reader sees what Foxglove would; this crate's gives the records back.

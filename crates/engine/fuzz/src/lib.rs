@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use pilotage_engine::conformance::{bits, infer, lend};
+use pilotage_engine::conformance::{bits, infer, random_inputs};
 use pilotage_engine::plan::Operation;
 use pilotage_engine::{Bundle, CpuEngine, CpuOptions, Manifest, Plan, WeightStorage, sections};
 use pilotage_vehicle::Domain;
@@ -83,7 +83,7 @@ pub fn run(bytes: &[u8]) -> bool {
     if work(&bundle.plan) > MOST {
         return false;
     }
-    let (inputs, _) = lend(&bundle.plan, 1);
+    let (inputs, _) = random_inputs(&bundle.plan, 1);
     let run = |weights| {
         let options = CpuOptions {
             weights,

@@ -104,7 +104,7 @@ impl<'a> Views<'a> {
         // SAFETY: `start` points to `slot.len` elements: the map reserves as many, and
         // the inputs have the lengths of their ports. It is aligned for `T`: the arena
         // and the constants start at a cache line, offsets are multiples of one, and an
-        // input's elements have the size of `T`. The memory is initialised, and any bits
+        // input's elements have the size of `T`. The memory is initialized, and any bits
         // are a valid `T`. The caller guarantees that no mutable slice overlaps.
         unsafe { std::slice::from_raw_parts(start.cast(), slot.len) }
     }

@@ -220,7 +220,7 @@ impl PreparedStep {
         unsafe { self.loops(views) }
     }
 
-    /// The operations that are plain loops, which the compiler vectorises for the
+    /// The operations that are plain loops, which the compiler vectorizes for the
     /// instruction set of the function that this is inlined into.
     ///
     /// # Safety

@@ -94,7 +94,7 @@ impl Numbers {
 /// threads, against the definition.
 fn assert_same_bits(plan: &Plan, kind: Kind, seed: u64) {
     assert_matches_definition(plan, seed);
-    let (inputs, _) = lend(plan, seed);
+    let (inputs, _) = random_inputs(plan, seed);
     let expected_bits = bits_of(&outputs_of(plan, &inputs));
     for set in InstructionSet::available() {
         for (weights, threads) in [

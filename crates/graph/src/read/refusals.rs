@@ -89,7 +89,7 @@ impl Refusals {
 pub(crate) fn way_out(operator: &str, domain: &str) -> &'static str {
     match (domain, operator) {
         ("com.microsoft", _) => {
-            "it is ONNX Runtime's own: compile the model as it was before ONNX Runtime optimised it"
+            "it is ONNX Runtime's own: compile the model as it was before ONNX Runtime optimized it"
         }
         ("ai.onnx.ml", _) => "export the network without the steps after it",
         ("ai.onnx", _) if crate::SUPPORTED_OPERATORS.contains(&operator) => {

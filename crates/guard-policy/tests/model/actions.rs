@@ -14,7 +14,7 @@ pub const FIRST_COMMAND: u8 = 5;
 pub const BRAKE: u8 = 2;
 /// Ages saturate at this number of ticks, which exceeds every limit and the time for a full range
 /// at the slew rate.
-pub const FAR: u8 = 6;
+pub const AGE_LIMIT: u8 = 6;
 /// The current time, in every state of the model.
 pub const NOW: Time = Time::from_nanos(1_000_000_000_000);
 /// The sequence number of the last good command, in every state of the model.
@@ -56,10 +56,10 @@ pub const TRIMMED: f32 = -1.0;
 
 /// The kinds of command that a correct or faulty pilot may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Class {
+pub enum CommandClass {
     Neutral,
-    Least,
-    Most,
+    Minimum,
+    Maximum,
     /// The greatest allowed age.
     Oldest,
     OutOfRange,
@@ -71,24 +71,24 @@ pub enum Class {
     FromFuture,
     Replayed,
     /// With a lower sequence number than the last one.
-    Overtaken,
+    OutOfOrder,
 }
 
-pub const CLASSES: [Class; 11] = [
-    Class::Neutral,
-    Class::Least,
-    Class::Most,
-    Class::Oldest,
-    Class::OutOfRange,
-    Class::NotANumber,
-    Class::Infinite,
-    Class::Stale,
-    Class::FromFuture,
-    Class::Replayed,
-    Class::Overtaken,
+pub const CLASSES: [CommandClass; 11] = [
+    CommandClass::Neutral,
+    CommandClass::Minimum,
+    CommandClass::Maximum,
+    CommandClass::Oldest,
+    CommandClass::OutOfRange,
+    CommandClass::NotANumber,
+    CommandClass::Infinite,
+    CommandClass::Stale,
+    CommandClass::FromFuture,
+    CommandClass::Replayed,
+    CommandClass::OutOfOrder,
 ];
 
-impl Class {
+impl CommandClass {
     pub fn command(self) -> Command {
         let most = Command {
             steering: 1.0,
@@ -102,12 +102,12 @@ impl Class {
                 throttle: 0.0,
                 ..most
             },
-            Self::Least => Command {
+            Self::Minimum => Command {
                 steering: -1.0,
                 throttle: -1.0,
                 ..most
             },
-            Self::Most => most,
+            Self::Maximum => most,
             Self::Oldest => Command {
                 captured: ago(MAX_AGE),
                 ..most
@@ -136,7 +136,7 @@ impl Class {
                 sequence: SEQUENCE,
                 ..most
             },
-            Self::Overtaken => Command {
+            Self::OutOfOrder => Command {
                 sequence: SEQUENCE - 1,
                 ..most
             },
@@ -147,9 +147,9 @@ impl Class {
     /// (`driven`) or without an earlier good command.
     pub fn good(self, armed: u8, driven: bool) -> bool {
         match self {
-            Self::Neutral | Self::Least | Self::Most => true,
+            Self::Neutral | Self::Minimum | Self::Maximum => true,
             Self::Oldest => armed >= MAX_AGE,
-            Self::Replayed | Self::Overtaken => !driven,
+            Self::Replayed | Self::OutOfOrder => !driven,
             _ => false,
         }
     }
@@ -177,7 +177,7 @@ pub enum Action {
     Fault,
     /// A write to the actuator fails.
     ActuatorFault,
-    Command(Class),
+    Command(CommandClass),
 }
 
 impl Action {

@@ -9,8 +9,8 @@ use pilotage_vehicle::Time;
 use stateright::{Model, Property};
 
 use crate::actions::{
-    ACTUATOR_DELAY, Action, BRAKE, CLASSES, DEADLINE, FAR, FIRST_COMMAND, NOW, SEQUENCE, TICK,
-    TRIMMED, ago, limits,
+    ACTUATOR_DELAY, AGE_LIMIT, Action, BRAKE, CLASSES, DEADLINE, FIRST_COMMAND, NOW, SEQUENCE,
+    TICK, TRIMMED, ago, limits,
 };
 
 /// The state that the guard must be in, derived only from the requests and the clock.
@@ -139,7 +139,7 @@ fn shifted(policy: State, shift: impl Fn(Time) -> Time) -> State {
 }
 
 fn rebase(policy: State) -> State {
-    let saturated = |time: Time| time.max(ago(FAR));
+    let saturated = |time: Time| time.max(ago(AGE_LIMIT));
     match shifted(policy, saturated) {
         State::Driving(driving) => State::Driving(Driving {
             sequence: SEQUENCE,
@@ -150,7 +150,7 @@ fn rebase(policy: State) -> State {
 }
 
 fn later(ticks: u8) -> u8 {
-    FAR.min(ticks + 1)
+    AGE_LIMIT.min(ticks + 1)
 }
 
 fn pass(world: &World) -> World {

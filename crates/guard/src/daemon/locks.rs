@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 
 use crate::daemon::places::{canonical, hash, own_directory};
-use crate::drivers::bus_lock;
+use crate::drivers::device_lock;
 
 /// Most files that are looked at when unused ones are removed, so that a guard starts at once.
 const MOST_REMOVED: usize = 256;
@@ -38,7 +38,7 @@ fn lock_in(directory: &Path, device: &Path, timeout: Duration) -> io::Result<Fil
     let path = directory.join(format!("{}.lock", hash(&canonical(device))));
     loop {
         let file = open(&path, true)?;
-        bus_lock::lock(&file, device, timeout.into())?;
+        device_lock::lock(&file, device, timeout.into())?;
         // Another guard may have removed the file before it was locked; then its next user would
         // lock another file.
         if is_at(&file, &path) {
@@ -81,7 +81,7 @@ fn prune_in(directory: &Path) {
             continue;
         };
         // The file is removed while it is locked, and only if it still is this file.
-        if bus_lock::lock(&file, &path, Duration::ZERO.into()).is_ok() && is_at(&file, &path) {
+        if device_lock::lock(&file, &path, Duration::ZERO.into()).is_ok() && is_at(&file, &path) {
             let _ = fs::remove_file(&path);
         }
     }

@@ -181,7 +181,7 @@ pub fn run<A: Actuator>(
         let rest = share.rest(now, processor_time());
         if !rest.is_zero() {
             // Sleep no longer than until the next event is due, so that deadlines are kept.
-            std::thread::sleep(rest.min(server.due().since(now)));
+            std::thread::sleep(rest.min(server.until_due(now)));
             now = monotonic();
         }
         server.skip_missed_ticks(now);
@@ -230,7 +230,7 @@ fn finish<A: Actuator>(server: &mut Server<A>, mut alive: impl FnMut(Time)) {
         if !matches!(server.executor().status().state, State::Braking(_)) {
             return;
         }
-        std::thread::sleep(server.due().since(monotonic()));
+        std::thread::sleep(server.until_due(monotonic()));
     }
 }
 
@@ -266,7 +266,7 @@ fn wait<A: Actuator>(server: &Server<A>) {
         .iter()
         .map(|connection| PollFd::from_borrowed_fd(connection.as_fd(), PollFlags::IN))
         .collect();
-    let left: Duration = server.due().since(monotonic());
+    let left = server.until_due(monotonic());
     let left = Timespec {
         tv_sec: left.as_secs().try_into().unwrap_or(0),
         tv_nsec: left.subsec_nanos().into(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use pilotage_bridge::{Command, Drive, Parser, STATUS, State, Status};
 use pilotage_vehicle::Time;
 
-use super::bus_lock::Hold;
+use super::device_lock::LockPolicy;
 use super::failure::{Attempts, Failure};
 use super::pulses::Arming;
 use super::serial::Port;
@@ -36,7 +36,7 @@ const THROTTLE: u8 = 1;
 pub struct Bridge {
     settings: BridgeSettings,
     arming: Arming,
-    hold: Hold,
+    lock_policy: LockPolicy,
     port: Option<Port>,
     parser: Parser<STATUS>,
     /// The last command, and when it was sent.
@@ -50,17 +50,17 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Opens the port, and waits for another writer as `hold` specifies. Nothing is sent yet.
+    /// Opens the port, and waits for another writer as `lock_policy` specifies. Nothing is sent yet.
     ///
     /// # Errors
     /// `WouldBlock` or `ResourceBusy` when another process holds it; otherwise the system's error.
-    pub fn open(settings: &BridgeSettings, hold: impl Into<Hold>) -> io::Result<Self> {
-        let hold = hold.into();
+    pub fn open(settings: &BridgeSettings, lock_policy: impl Into<LockPolicy>) -> io::Result<Self> {
+        let lock_policy = lock_policy.into();
         Ok(Self {
-            port: Some(Port::open(&settings.port, settings.baud, hold)?),
+            port: Some(Port::open(&settings.port, settings.baud, lock_policy)?),
             settings: settings.clone(),
             arming: settings.throttle.arming(),
-            hold: hold.at_once(),
+            lock_policy: lock_policy.without_waiting(),
             parser: Parser::of_statuses(),
             sent: None,
             sequence: 0,
@@ -103,7 +103,7 @@ impl Bridge {
             self.port = Some(Port::open(
                 &self.settings.port,
                 self.settings.baud,
-                self.hold,
+                self.lock_policy,
             )?);
             self.parser = Parser::of_statuses();
             (self.sent, self.unanswered, self.fault) = (None, None, None);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use embedded_hal_bus::i2c::RcDevice;
 use pilotage_vehicle::Time;
 
-use super::bus_lock::Hold;
+use super::device_lock::LockPolicy;
 use super::open_error::OpenError;
 use super::{GpioOutputEnable, I2cBus, OutputEnable, Pca9685, Pca9685Settings, TwoChips, Wheels};
 use crate::{Actuator, ActuatorError, Output};
@@ -24,18 +24,18 @@ pub enum Chips {
 }
 
 impl Chips {
-    /// Opens the bus, and waits for another writer as `hold` specifies. Nothing is written yet.
+    /// Opens the bus, and waits for another writer as `lock_policy` specifies. Nothing is written yet.
     ///
     /// # Errors
     /// When the bus does not exist, or another process holds it.
     pub(super) fn open(
         settings: &Pca9685Settings,
         pin: Option<GpioOutputEnable>,
-        hold: Hold,
+        lock_policy: LockPolicy,
     ) -> Result<Self, OpenError> {
         let (wheels, others) = settings.wheels().ok_or(OpenError::NoTable("pca9685"))?;
         let failed = |reason| OpenError::of(settings.bus.clone(), reason);
-        let bus = I2cBus::open(&settings.bus, hold).map_err(failed)?;
+        let bus = I2cBus::open(&settings.bus, lock_policy).map_err(failed)?;
         let bus = Rc::new(RefCell::new(bus));
         let chip = |address: u8, frequency: f32, wheels: Wheels, pin: Option<GpioOutputEnable>| {
             let chip = Pca9685::new(

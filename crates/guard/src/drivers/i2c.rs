@@ -13,7 +13,7 @@ use embedded_hal::i2c::{
 use pilotage_linux::i2c::{self, MAX_PARTS, Part, SMBUS_BLOCK};
 use rustix::io::Errno;
 
-use super::bus_lock::{self, Hold};
+use super::device_lock::{self, LockPolicy};
 
 /// The timeout of a transfer on a hanging bus: the shortest that the kernel supports.
 const TRANSFER_TIMEOUT: Duration = Duration::from_millis(10);
@@ -37,7 +37,7 @@ enum TransferMode {
 #[derive(Debug)]
 pub struct I2cBus {
     path: PathBuf,
-    hold: Hold,
+    lock_policy: LockPolicy,
     /// `None` while the adapter is gone.
     open: Option<Open>,
 }
@@ -54,25 +54,25 @@ struct Open {
 pub struct I2cError(#[from] pub io::Error);
 
 impl I2cBus {
-    /// Opens a bus, and waits for another writer as `hold` specifies.
+    /// Opens a bus, and waits for another writer as `lock_policy` specifies.
     ///
     /// # Errors
     /// `WouldBlock` when another process holds it, `Unsupported` when its adapter supports neither
     /// I2C transfers nor SMBus block writes; otherwise the system's error.
-    pub fn open(path: &Path, hold: impl Into<Hold>) -> io::Result<Self> {
-        let hold = hold.into();
+    pub fn open(path: &Path, lock_policy: impl Into<LockPolicy>) -> io::Result<Self> {
+        let lock_policy = lock_policy.into();
         Ok(Self {
             path: path.to_owned(),
-            open: Some(Open::at(path, hold)?),
-            hold: hold.at_once(),
+            open: Some(Open::at(path, lock_policy)?),
+            lock_policy: lock_policy.without_waiting(),
         })
     }
 }
 
 impl Open {
-    fn at(path: &Path, hold: Hold) -> io::Result<Self> {
+    fn at(path: &Path, lock_policy: LockPolicy) -> io::Result<Self> {
         let device = File::options().read(true).write(true).open(path)?;
-        bus_lock::lock(&device, path, hold)?;
+        device_lock::lock(&device, path, lock_policy)?;
         let functions = i2c::functions(device.as_fd())?;
         let smbus = FUNC_READ_BYTE_DATA | FUNC_WRITE_I2C_BLOCK;
         let mode = if functions & FUNC_I2C != 0 {
@@ -139,7 +139,7 @@ impl I2c<SevenBitAddress> for I2cBus {
     ) -> Result<(), Self::Error> {
         let open = match &mut self.open {
             Some(open) => open,
-            None => self.open.insert(Open::at(&self.path, self.hold)?),
+            None => self.open.insert(Open::at(&self.path, self.lock_policy)?),
         };
         let done = match open.mode {
             TransferMode::Plain => open.plain(address, operations),

@@ -15,7 +15,7 @@ use std::io;
 
 use pilotage_vehicle::Time;
 
-use super::bus_lock::Hold;
+use super::device_lock::LockPolicy;
 use super::failure::{Attempts, Failure};
 use super::pulses::Arming;
 use super::serial::Port;
@@ -48,7 +48,7 @@ type Targets = [Channel; 2];
 pub struct Maestro {
     settings: MaestroSettings,
     arming: Arming,
-    hold: Hold,
+    lock_policy: LockPolicy,
     port: Option<Port>,
     /// The targets in force; `None` if the board has to be set up.
     sent: Option<Targets>,
@@ -59,17 +59,20 @@ pub struct Maestro {
 }
 
 impl Maestro {
-    /// Opens the port, and waits for another writer as `hold` specifies. Nothing is sent yet.
+    /// Opens the port, and waits for another writer as `lock_policy` specifies. Nothing is sent yet.
     ///
     /// # Errors
     /// `WouldBlock` or `ResourceBusy` when another process holds it; otherwise the system's error.
-    pub fn open(settings: &MaestroSettings, hold: impl Into<Hold>) -> io::Result<Self> {
-        let hold = hold.into();
+    pub fn open(
+        settings: &MaestroSettings,
+        lock_policy: impl Into<LockPolicy>,
+    ) -> io::Result<Self> {
+        let lock_policy = lock_policy.into();
         Ok(Self {
-            port: Some(Port::open(&settings.port, BAUD, hold)?),
+            port: Some(Port::open(&settings.port, BAUD, lock_policy)?),
             settings: settings.clone(),
             arming: settings.throttle.arming(),
-            hold: hold.at_once(),
+            lock_policy: lock_policy.without_waiting(),
             sent: None,
             check: Check::default(),
             fault: None,
@@ -100,7 +103,7 @@ impl Maestro {
         let port = match &mut self.port {
             Some(port) => port,
             None => {
-                let opened = Port::open(&self.settings.port, BAUD, self.hold)?;
+                let opened = Port::open(&self.settings.port, BAUD, self.lock_policy)?;
                 (self.check, self.fault, self.sent) = (Check::default(), None, None);
                 self.port.insert(opened)
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pilotage_vehicle::Time;
 
-use super::bus_lock::Hold;
+use super::device_lock::LockPolicy;
 use super::{
     ActuatorSettings, Bridge, Chips, DryRun, GpioOutputEnable, Kind, Maestro, OpenError,
     Pca9685Settings, Pwm, Vesc, Worker,
@@ -49,24 +49,24 @@ impl Motors {
         settings: &ActuatorSettings,
         timeout: Duration,
     ) -> Result<Self, OpenError> {
-        Self::open_with(settings, Hold::regardless(timeout))
+        Self::open_with(settings, LockPolicy::proceed_without_lock(timeout))
     }
 
-    fn open_with(settings: &ActuatorSettings, hold: Hold) -> Result<Self, OpenError> {
+    fn open_with(settings: &ActuatorSettings, lock_policy: LockPolicy) -> Result<Self, OpenError> {
         match settings.kind {
             Kind::Simulator => Err(OpenError::Simulated),
             Kind::DryRun => Ok(Self::DryRun(DryRun::default())),
             Kind::Pca9685 => {
                 let settings = settings.pca9685.as_ref();
                 let settings = settings.ok_or(OpenError::NoTable("pca9685"))?.clone();
-                let pin = output_enable(&settings, hold)?;
-                if hold.is_regardless() {
-                    let chips = Chips::open(&settings, pin, hold)?;
+                let pin = output_enable(&settings, lock_policy)?;
+                if lock_policy.proceeds_without_lock() {
+                    let chips = Chips::open(&settings, pin, lock_policy)?;
                     return Ok(Self::Pca9685Direct(chips));
                 }
                 let device = settings.bus.display().to_string();
                 let worker_pin = pin.clone();
-                let build = move || Chips::open(&settings, worker_pin, hold);
+                let build = move || Chips::open(&settings, worker_pin, lock_policy);
                 let worker = Worker::start("pca9685", device, build)?;
                 Ok(Self::Pca9685(match pin {
                     Some(pin) => worker.with_output_enable(pin),
@@ -76,19 +76,19 @@ impl Motors {
             Kind::Vesc => {
                 let settings = settings.vesc.as_ref();
                 let settings = settings.ok_or(OpenError::NoTable("vesc"))?;
-                let vesc = Vesc::open(settings, hold);
+                let vesc = Vesc::open(settings, lock_policy);
                 vesc.map(|vesc| Self::Vesc(Box::new(vesc)))
                     .map_err(|reason| OpenError::of(settings.port.clone(), reason))
             }
             Kind::Pwm => {
                 let settings = settings.pwm.as_ref();
                 let settings = settings.ok_or(OpenError::NoTable("pwm"))?;
-                Ok(Self::Pwm(Box::new(Pwm::open(settings, hold)?)))
+                Ok(Self::Pwm(Box::new(Pwm::open(settings, lock_policy)?)))
             }
             Kind::Bridge => {
                 let settings = settings.bridge.as_ref();
                 let settings = settings.ok_or(OpenError::NoTable("bridge"))?;
-                let bridge = Bridge::open(settings, hold);
+                let bridge = Bridge::open(settings, lock_policy);
                 bridge
                     .map(|bridge| Self::Bridge(Box::new(bridge)))
                     .map_err(|reason| OpenError::of(settings.port.clone(), reason))
@@ -96,7 +96,7 @@ impl Motors {
             Kind::Maestro => {
                 let settings = settings.maestro.as_ref();
                 let settings = settings.ok_or(OpenError::NoTable("maestro"))?;
-                let board = Maestro::open(settings, hold);
+                let board = Maestro::open(settings, lock_policy);
                 board
                     .map(|board| Self::Maestro(Box::new(board)))
                     .map_err(|reason| OpenError::of(settings.port.clone(), reason))
@@ -158,12 +158,12 @@ impl Motors {
 
 fn output_enable(
     settings: &Pca9685Settings,
-    hold: Hold,
+    lock_policy: LockPolicy,
 ) -> Result<Option<GpioOutputEnable>, OpenError> {
     let Some(pin) = &settings.output_enable else {
         return Ok(None);
     };
-    let error = match GpioOutputEnable::open(pin, hold) {
+    let error = match GpioOutputEnable::open(pin, lock_policy) {
         Ok(pin) => return Ok(Some(pin)),
         Err(reason) => OpenError::OutputEnable {
             chip: pin.chip.clone(),
@@ -171,7 +171,7 @@ fn output_enable(
             reason,
         },
     };
-    if hold.is_regardless() {
+    if lock_policy.proceeds_without_lock() {
         log::warn!("{error}; failsafe is written without it");
         return Ok(None);
     }

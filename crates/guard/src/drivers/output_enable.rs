@@ -7,7 +7,7 @@ use gpiocdev::Request;
 use gpiocdev::line::Value;
 use gpiocdev::request::Builder;
 
-use super::bus_lock::Hold;
+use super::device_lock::LockPolicy;
 use super::settings::OutputEnableSettings;
 
 /// Enables or disables a chip's outputs.
@@ -47,12 +47,15 @@ struct Pulse {
 
 impl GpioOutputEnable {
     /// Requests the line, and disables the outputs. A refused request is repeated until the timeout
-    /// of `hold`, because the line of a killed guard is busy for a moment.
+    /// of `lock_policy`, because the line of a killed guard is busy for a moment.
     ///
     /// # Errors
     /// When the chip does not exist, or another process holds the line.
-    pub fn open(settings: &OutputEnableSettings, hold: impl Into<Hold>) -> io::Result<Self> {
-        let request = hold.into().wait(|| {
+    pub fn open(
+        settings: &OutputEnableSettings,
+        lock_policy: impl Into<LockPolicy>,
+    ) -> io::Result<Self> {
+        let request = lock_policy.into().wait(|| {
             request(settings).request().map_err(|error| match error {
                 // The kernel refused the request, usually because the line is busy. Other reasons
                 // are not distinguished here.

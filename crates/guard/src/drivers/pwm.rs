@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pilotage_vehicle::Time;
 
-use super::bus_lock::Hold;
+use super::device_lock::LockPolicy;
 use super::failure::{Attempts, Failure};
 use super::open_error::OpenError;
 use super::pulses::Arming;
@@ -31,22 +31,25 @@ pub struct Pwm {
 }
 
 impl Pwm {
-    /// Opens both pins, and waits for another writer as `hold` specifies. Nothing is written yet.
+    /// Opens both pins, and waits for another writer as `lock_policy` specifies. Nothing is written yet.
     ///
     /// # Errors
     /// When a pin does not exist, its chip's steps are too coarse for a servo, or another process
     /// holds it.
-    pub fn open(settings: &PwmSettings, hold: impl Into<Hold>) -> Result<Self, OpenError> {
-        let hold = hold.into();
+    pub fn open(
+        settings: &PwmSettings,
+        lock_policy: impl Into<LockPolicy>,
+    ) -> Result<Self, OpenError> {
+        let lock_policy = lock_policy.into();
         let (steering, throttle) = (&settings.steering, &settings.throttle);
         // Failsafe is written to any chip.
-        if !hold.is_regardless() {
+        if !lock_policy.proceeds_without_lock() {
             for pin in [&settings.throttle_pin, &settings.steering_pin] {
                 resolution::check(&pin.chip, settings.frequency)?;
             }
         }
         let period = (1e9 / settings.frequency) as u32;
-        let open = |chip, channel, pulses| Pin::open(chip, channel, period, pulses, hold);
+        let open = |chip, channel, pulses| Pin::open(chip, channel, period, pulses, lock_policy);
         // The motor first: it is the dangerous one.
         let chip = &settings.throttle_pin.chip;
         let throttle_pin = open(chip, throttle.channel, throttle.pulses())?;

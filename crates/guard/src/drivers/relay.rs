@@ -7,7 +7,7 @@ use pilotage_vehicle::Time;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use crate::protocol::wire::{APPLIED, Applied};
+use crate::protocol::wire::{APPLIED_LEN, Applied};
 use crate::{Actuator, ActuatorError, Output};
 
 /// Sends the guard's output to the process that moves the car, at each tick and at each change. If
@@ -29,7 +29,7 @@ impl Relay {
     /// # Errors
     /// When the guard has closed its end.
     pub fn read(connection: &OwnedFd) -> io::Result<Option<Applied>> {
-        let mut bytes = [0; APPLIED + 1];
+        let mut bytes = [0; APPLIED_LEN + 1];
         loop {
             match rustix::net::recv(connection, &mut bytes[..], RecvFlags::DONTWAIT) {
                 Ok((_, 0)) => return Err(io::ErrorKind::UnexpectedEof.into()),

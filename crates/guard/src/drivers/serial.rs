@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::termios::{OptionalActions, QueueSelector};
 
-use super::bus_lock::{self, Hold};
+use super::device_lock::{self, LockPolicy};
 
 /// Bytes per read, and most reads in [`Port::receive_waiting`].
 const READ_SIZE: usize = 1024;
@@ -20,20 +20,20 @@ const MAX_READS: usize = 8;
 pub(crate) struct Port(File);
 
 impl Port {
-    /// Opens `path` with `baud` bits per second, and waits for another writer as `hold` specifies.
+    /// Opens `path` with `baud` bits per second, and waits for another writer as `lock_policy` specifies.
     ///
     /// # Errors
     /// `WouldBlock` or `ResourceBusy` when another process holds it; otherwise the system's error.
-    pub(crate) fn open(path: &Path, baud: u32, hold: Hold) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, baud: u32, lock_policy: LockPolicy) -> io::Result<Self> {
         let flags = OFlags::NOCTTY | OFlags::NONBLOCK;
-        let port = hold.wait(|| {
+        let port = lock_policy.wait(|| {
             File::options()
                 .read(true)
                 .write(true)
                 .custom_flags(flags.bits() as i32)
                 .open(path)
         })?;
-        bus_lock::lock(&port, path, hold)?;
+        device_lock::lock(&port, path, lock_policy)?;
         rustix::termios::ioctl_tiocexcl(&port)?;
         let mut termios = rustix::termios::tcgetattr(&port)?;
         termios.make_raw();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use pilotage_vehicle::Time;
 
-use super::bus_lock::Hold;
+use super::device_lock::LockPolicy;
 use super::failure::{Attempts, Failure};
 use super::serial::Port;
 use super::settings::VescSettings;
@@ -33,7 +33,7 @@ const MAX_UNANSWERED: u32 = 4;
 #[derive(Debug)]
 pub struct Vesc {
     settings: VescSettings,
-    hold: Hold,
+    lock_policy: LockPolicy,
     port: Option<Port>,
     parser: Parser,
     sent: Option<(Time, Output)>,
@@ -44,16 +44,16 @@ pub struct Vesc {
 }
 
 impl Vesc {
-    /// Opens the port, and waits for another writer as `hold` specifies. Nothing is sent yet.
+    /// Opens the port, and waits for another writer as `lock_policy` specifies. Nothing is sent yet.
     ///
     /// # Errors
     /// `WouldBlock` or `ResourceBusy` when another process holds it; otherwise the system's error.
-    pub fn open(settings: &VescSettings, hold: impl Into<Hold>) -> io::Result<Self> {
-        let hold = hold.into();
+    pub fn open(settings: &VescSettings, lock_policy: impl Into<LockPolicy>) -> io::Result<Self> {
+        let lock_policy = lock_policy.into();
         Ok(Self {
-            port: Some(Port::open(&settings.port, settings.baud, hold)?),
+            port: Some(Port::open(&settings.port, settings.baud, lock_policy)?),
             settings: settings.clone(),
-            hold: hold.at_once(),
+            lock_policy: lock_policy.without_waiting(),
             parser: Parser::default(),
             sent: None,
             asked: None,
@@ -73,7 +73,7 @@ impl Vesc {
         let port = match &mut self.port {
             Some(port) => port,
             None => {
-                let opened = Port::open(&self.settings.port, self.settings.baud, self.hold)?;
+                let opened = Port::open(&self.settings.port, self.settings.baud, self.lock_policy)?;
                 (self.asked, self.sent, self.unanswered) = (None, None, None);
                 self.parser = Parser::default();
                 self.port.insert(opened)

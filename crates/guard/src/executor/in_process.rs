@@ -17,6 +17,9 @@ use crate::{
 /// like a guard in its own process. On a real clock this guard hangs with its pilot. A physical car
 /// therefore needs a guard in its own process, which does not keep commands for later.
 ///
+/// A time before [`now`](Self::now) counts as `now`: with a latency longer than a frame period, the
+/// pilot's time of one frame is later than the moment of the next frame.
+///
 /// It does not allocate after the start, except when a write to the actuator fails.
 #[derive(Debug)]
 pub struct InProcessLink<A> {
@@ -77,7 +80,6 @@ impl<A: Actuator> InProcessLink<A> {
 
     /// Advances to `target`, and handles the commands in flight when they arrive.
     fn advance_with_commands(&mut self, target: Time) {
-        let target = target.max(self.executor.now());
         while let Some((at, command)) = self.queue.pop(target) {
             self.executor.command_before(at, command);
         }
@@ -85,10 +87,12 @@ impl<A: Actuator> InProcessLink<A> {
     }
 
     /// Advances to `now` and discards the commands still in flight, so that a command that was sent
-    /// before an operator's request or a fault has no effect after it.
-    fn advance_and_discard(&mut self, now: Time) {
+    /// before an operator's request or a fault has no effect after it. Returns the guard's time.
+    fn advance_and_discard(&mut self, now: Time) -> Time {
+        let now = now.max(self.executor.now());
         self.advance_with_commands(now);
         self.queue.clear();
+        now
     }
 }
 
@@ -98,18 +102,18 @@ fn to_result(refused: Option<Refusal>) -> Result<(), LinkError> {
 
 impl<A: Actuator> OperatorLink for InProcessLink<A> {
     fn arm(&mut self, now: Time, request: ArmRequest) -> Result<(), LinkError> {
-        self.advance_and_discard(now);
+        let now = self.advance_and_discard(now);
         to_result(self.executor.arm(now, request))
     }
 
     fn disarm(&mut self, now: Time) -> Result<(), LinkError> {
-        self.advance_and_discard(now);
+        let now = self.advance_and_discard(now);
         self.executor.disarm(now);
         Ok(())
     }
 
     fn stop(&mut self, now: Time) -> Result<(), LinkError> {
-        self.advance_and_discard(now);
+        let now = self.advance_and_discard(now);
         self.executor.stop(now);
         Ok(())
     }
@@ -117,7 +121,7 @@ impl<A: Actuator> OperatorLink for InProcessLink<A> {
 
 impl<A: Actuator> CommandLink for InProcessLink<A> {
     fn report(&mut self, now: Time, fault: Fault) -> Result<(), LinkError> {
-        self.advance_and_discard(now);
+        let now = self.advance_and_discard(now);
         self.executor.report(now, fault);
         Ok(())
     }
@@ -132,7 +136,7 @@ impl<A: Actuator> CommandLink for InProcessLink<A> {
     }
 
     fn advance_to(&mut self, now: Time) -> Result<(), LinkError> {
-        self.advance_with_commands(now);
+        self.advance_with_commands(now.max(self.executor.now()));
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! The brake, from the stop to its end.
+//! The brake, from the stop to its end, and a clock that goes back.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use pilotage_vehicle::{Command, Domain, Fault, Time};
 
 use super::{Executor, TICK};
 use crate::conformance::RecordingActuator;
-use crate::{ArmRequest, Limits, LimitsSpec, Mode, State};
+use crate::{ArmRequest, Limits, LimitsSpec, Mode, Refusal, State, StopReason};
 
 const BRAKE: Duration = Duration::from_micros(32_500);
 
@@ -82,4 +82,103 @@ fn a_failed_write_ends_the_brake() {
     let (mut guard, now) = driving();
     guard.report(now, Fault::Actuator);
     assert_eq!(modes(&guard, now)[0].1, Mode::Failsafe);
+}
+
+/// The times of the actuator never decrease, whatever the clock does.
+fn assert_times_never_decrease(guard: &Executor<RecordingActuator>) {
+    let writes = &guard.actuator().writes;
+    assert!(writes.windows(2).all(|pair| pair[0].0 <= pair[1].0));
+}
+
+#[test]
+fn a_clock_that_goes_back_stops_the_car_at_once() {
+    let ms = Duration::from_millis;
+    let reason = StopReason::ClockWentBack;
+    for back in [Duration::from_nanos(1), ms(20), Duration::from_secs(1)] {
+        let (mut guard, now) = driving();
+        let last = guard.actuator().writes.len();
+        let earlier = now - back;
+        guard.advance(earlier);
+        assert_eq!(guard.status().state, State::Stopped { reason });
+        assert_eq!(guard.now(), earlier);
+        let (at, output) = guard.actuator().writes[last];
+        assert_eq!(
+            (at, output.mode),
+            (now, Mode::Failsafe),
+            "without a tick's delay"
+        );
+        // The ticks continue on the clock as it is, and nothing but an operator ends the stop.
+        guard.advance(earlier + ms(10));
+        let ticks = &guard.actuator().writes[last + 1..];
+        assert_eq!(ticks.len(), 2, "{ticks:?}");
+        assert!(
+            ticks
+                .iter()
+                .all(|(_, output)| output.mode == Mode::Failsafe)
+        );
+        let command = Command {
+            steering: 0.5,
+            throttle: 0.5,
+            captured: guard.now(),
+            sequence: 2,
+        };
+        assert_eq!(guard.command(guard.now(), command), Some(Refusal::NotArmed));
+        // After an operator has armed the car again, its deadline is measured on that clock.
+        let engine = Domain::Simulated;
+        let armed = guard.now();
+        assert_eq!(guard.arm(armed, ArmRequest { engine }), None);
+        let command = Command {
+            captured: armed,
+            ..command
+        };
+        assert_eq!(guard.command(armed, command), None);
+        guard.advance(armed + LimitsSpec::simulated().deadline);
+        let stopped = guard.status().state.stopped();
+        assert_eq!(stopped, Some(StopReason::Deadline));
+        assert_times_never_decrease(&guard);
+    }
+}
+
+/// No request at an earlier time is handled as if the clock could be trusted.
+#[test]
+fn a_command_at_an_earlier_time_stops_the_car() {
+    let (mut guard, now) = driving();
+    let earlier = now - Duration::from_millis(1);
+    let command = Command {
+        steering: 0.5,
+        throttle: 0.5,
+        captured: earlier,
+        sequence: 2,
+    };
+    assert_eq!(guard.command(earlier, command), Some(Refusal::NotArmed));
+    let reason = StopReason::ClockWentBack;
+    assert_eq!(guard.status().state, State::Stopped { reason });
+}
+
+/// Also if the clock goes back to a time after the brake began.
+#[test]
+fn a_clock_that_goes_back_ends_the_brake() {
+    let (mut guard, now) = driving();
+    guard.stop(now);
+    guard.advance(now + Duration::from_millis(20));
+    assert_eq!(guard.status().output.mode, Mode::Brake);
+    guard.advance(now + Duration::from_millis(19));
+    let reason = StopReason::Operator;
+    assert_eq!(guard.status().state, State::Stopped { reason });
+    assert_eq!(guard.status().output.mode, Mode::Failsafe);
+    assert_times_never_decrease(&guard);
+}
+
+#[test]
+fn a_disarmed_guard_follows_a_clock_that_goes_back() {
+    let (mut guard, now) = driving();
+    guard.disarm(now);
+    let earlier = now - Duration::from_millis(20);
+    guard.advance(earlier);
+    assert_eq!(guard.status().state, State::Disarmed);
+    assert_eq!(guard.until_due(earlier), TICK);
+    // A caller whose clock went back since then waits no longer than a tick.
+    guard.advance(earlier + Duration::from_secs(1));
+    assert_eq!(guard.until_due(earlier), TICK);
+    assert_times_never_decrease(&guard);
 }

@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
 use crate::protocol::wire::{
-    About, LEASE, LONGEST_ABOUT, Malformed, Numbered, REQUEST, Rejected, Reply, Request,
+    About, LEASE, LONGEST_ABOUT, Malformed, Numbered, REQUEST_LEN, Rejected, Reply, Request,
 };
 use crate::{Actuator, ArmRequest, Executor, Identity, Limits, Refusal, State};
 use client::{Client, Lease};
@@ -134,6 +134,11 @@ impl<A: Actuator> Server<A> {
         self.executor.next_due()
     }
 
+    /// How long to wait at `now` until the next tick or stop is due, at most a tick.
+    pub fn until_due(&self, now: Time) -> Duration {
+        self.executor.until_due(now)
+    }
+
     /// Skips the ticks that have been missed by `now`.
     pub fn skip_missed_ticks(&mut self, now: Time) {
         self.executor.skip_missed_ticks(now);
@@ -173,12 +178,13 @@ impl<A: Actuator> Server<A> {
         }
     }
 
-    /// Stops the car if a lease was not renewed in time.
+    /// Stops the car if a lease was not renewed in time, or the clock went back so that its time
+    /// cannot be measured.
     fn end_leases(&mut self, now: Time) {
         let mut ended = false;
         for client in &mut self.clients {
             if let Lease::Held(renewed) = client.lease
-                && now.since(renewed) >= LEASE
+                && (now < renewed || now.since(renewed) >= LEASE)
             {
                 client.lease = Lease::Ended;
                 ended = true;
@@ -224,7 +230,8 @@ impl<A: Actuator> Server<A> {
             // Handle what the client has already sent, because the next connection may evict it.
             let newest = self.clients.len() - 1;
             if !self.receive(newest, clock) {
-                self.disconnect(newest, now);
+                // Not `now`: the executor may have advanced beyond it.
+                self.disconnect(newest, clock());
             }
         }
     }
@@ -253,7 +260,7 @@ impl<A: Actuator> Server<A> {
         let mut newest = None;
         let mut open = true;
         for _ in 0..MOST_READ {
-            let mut bytes = [0; REQUEST + 1];
+            let mut bytes = [0; REQUEST_LEN + 1];
             let connection = &self.clients[index].connection;
             let read = rustix::net::recv(connection, &mut bytes[..], RecvFlags::DONTWAIT);
             let length = match read {

@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFla
 use rustix::process::Pid;
 
 use crate::protocol::wire::{
-    FromGuard, LONGEST_ABOUT, Malformed, Numbered, REPLY, Rejected, Reply, Request, VERSION,
+    FromGuard, LONGEST_ABOUT, Malformed, Numbered, REPLY_LEN, Rejected, Reply, Request, VERSION,
 };
 use crate::trim::{Point, Value};
 use crate::{
@@ -345,7 +345,7 @@ impl SocketLink {
         timeout: Duration,
         is_expected: impl FnMut(&FromGuard) -> bool,
     ) -> Result<(), LinkError> {
-        self.wait_into(&mut [0; REPLY + 1], timeout, is_expected)
+        self.wait_into(&mut [0; REPLY_LEN + 1], timeout, is_expected)
     }
 
     fn wait_into(
@@ -397,7 +397,7 @@ impl SocketLink {
     }
 
     fn next(&self) -> Option<FromGuard> {
-        self.next_into(&mut [0; REPLY + 1])
+        self.next_into(&mut [0; REPLY_LEN + 1])
     }
 
     /// The next message. Messages that are longer than `bytes` are skipped.

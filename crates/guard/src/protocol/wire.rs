@@ -18,9 +18,9 @@ use pilotage_vehicle::{Command, Domain, Fault, Time};
 use crate::trim::{Point, Value};
 use crate::{ArmRequest, Output, Refusal, Status};
 
-pub use applied::APPLIED;
-pub use reply::{LONGEST_ABOUT, REPLY};
-pub use request::REQUEST;
+pub use applied::APPLIED_LEN;
+pub use reply::{LONGEST_ABOUT, REPLY_LEN};
+pub use request::REQUEST_LEN;
 
 /// The version of this protocol. It changes with each change to an existing message, and not with a
 /// new kind of message: a guard rejects a kind that it does not know, and still accepts a stop.

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pilotage_guard::conformance::{self, LinkRig};
-use pilotage_guard::wire::{Numbered, REQUEST, Request, VERSION};
+use pilotage_guard::wire::{Numbered, REQUEST_LEN, Request, VERSION};
 use pilotage_guard::{
     CommandLink, HelloError, Identification, InProcessLink, Limits, LimitsSpec, LinkError, Mode,
     Refusal, SocketLink, State, StopReason,
@@ -106,8 +106,8 @@ fn garbage_replays_and_floods_are_counted_and_have_no_effect() {
     damaged[30] ^= 1;
     for bytes in [
         &damaged[..],
-        &good[..REQUEST - 1],
-        &[0; REQUEST + 1],
+        &good[..REQUEST_LEN - 1],
+        &[0; REQUEST_LEN + 1],
         &[7; 200],
     ] {
         assert!(send(bytes));
@@ -179,7 +179,7 @@ fn a_request_with_a_byte_too_many_is_malformed() {
     let client = crowd.client();
     let request = Request::Stop;
     let mut bytes = Numbered { number: 1, request }.write().to_vec();
-    assert_eq!(bytes.len(), REQUEST);
+    assert_eq!(bytes.len(), REQUEST_LEN);
     bytes.push(0);
     rustix::net::send(&client, &bytes, SendFlags::empty()).unwrap();
     crowd.poll();

@@ -58,7 +58,7 @@ fn without_points_there_is_no_score() {
 }
 
 #[test]
-fn suddenness_is_the_mean_step_of_the_normalised_controls() {
+fn suddenness_is_the_mean_step_of_the_normalized_controls() {
     let mut world = World::new(
         Circuit::shipped("simple").unwrap(),
         &Appearance::default(),

@@ -86,7 +86,7 @@ const DONKEYCAR: SingleTrack = SingleTrack {
     },
 };
 
-/// Friction of the F1TENTH gym, for which its normalised stiffnesses hold.
+/// Friction of the F1TENTH gym, for which its normalized stiffnesses hold.
 const GYM_FRICTION: f64 = 1.0489;
 
 /// Parameters of the F1TENTH gym's single-track model (<https://github.com/f1tenth/f1tenth_gym>,
@@ -132,7 +132,7 @@ const F1TENTH: SingleTrack = SingleTrack {
 };
 
 /// Chassis, power, brakes and air of the racing kart with driver of R. Lot and J. Dal Bianco, Lap
-/// time optimisation of a racing go-kart, Vehicle System Dynamics 54 (2016), as fastest-lap
+/// time optimization of a racing go-kart, Vehicle System Dynamics 54 (2016), as fastest-lap
 /// (<https://github.com/juanmanzanero/fastest-lap>, `roberto-lot-kart-2016.xml`) lists them: 165 kg,
 /// 25 kg m2, axles at 0.645 and 0.4 m, height 0.25 m, 20.1 kW, 200 N m of brake at the rear axle
 /// alone, tyre radius 0.139 m, rear axle 0.2 kg m2, cd A 0.7 m2. Stiffnesses are those of its magic

@@ -156,7 +156,7 @@ public:
         bool const fp16 = has(BuilderFlag::kFP16), int8 = has(BuilderFlag::kINT8);
         bool const quantized = model.find("QuantizeLinear") != std::string::npos;
         demand(!typed || (!fp16 && !int8), "a strongly typed network takes no precision flags");
-        demand(typed || int8 == quantized, "INT8 must be allowed for a quantised model, and for no other");
+        demand(typed || int8 == quantized, "INT8 must be allowed for a quantized model, and for no other");
         std::string const words = std::string(typed ? "typed " : "") + (fp16 ? "fp16 " : "") + (int8 ? "int8 " : "");
         stand_in_append("STAND_IN_FLAGS", words.c_str());
 #endif

@@ -133,7 +133,7 @@ pub fn power_cut(made: &Made) -> Result<Row> {
     }
     Ok(passed(format!(
         "{CUTS} cuts while `pilotage compile` and `trim` wrote, {} unflushed writes lost: booted \
-         disarmed, engine and car.toml whole, armed it drove",
+         disarmed, engine and car.toml whole, after arming it drove",
         seen.join(", ")
     )))
 }
@@ -182,7 +182,7 @@ pub fn reboot(made: &Made, mut guest: Guest) -> Result<Row> {
     let guest = comes_up(Guest::again(made, guest.cut(), "reboot-after")?)?;
     drop(guest);
     Ok(passed(
-        "stood before the system went down; booted disarmed, armed it drove",
+        "stopped before the system went down; booted disarmed, after arming it drove",
     ))
 }
 
@@ -212,7 +212,7 @@ pub fn hang(made: &Made, mut guest: Guest) -> Result<Row> {
     let guest = comes_up(Guest::again(made, guest.cut(), "hang-after")?)?;
     drop(guest);
     Ok(passed(format!(
-        "reset {} s after it hung, its pulses held until then; booted disarmed, armed it drove",
+        "reset {} s after it hung, its pulses held until then; booted disarmed, after arming it drove",
         reset.as_secs() + 1
     )))
 }

@@ -62,7 +62,9 @@ pub fn reset_idle(guest: &mut Guest) -> Result<Row> {
         &pulses[before..]
     );
     guest.drive()?;
-    Ok(passed("nothing moved; set up anew and armed it drove"))
+    Ok(passed(
+        "nothing moved; the chip was set up anew; after arming it drove",
+    ))
 }
 
 /// As with a chip that does not answer: the chip holds its last pulse while the adapter is

@@ -54,7 +54,7 @@ pub fn pilot_kill(guest: &mut Guest) -> Result<Row> {
     in_state(guest, reason::PILOT)?;
     guest.drive()?;
     row.note
-        .push_str("; started again it stood, armed it drove");
+        .push_str("; after its restart it stayed stopped; after arming it drove");
     Ok(row)
 }
 

@@ -33,7 +33,7 @@ fn wrong(guest: &mut Guest, picture: &str, reason: &[&str], limit: Duration) -> 
         "the pilot was started anew"
     );
     let note = format!(
-        "{}; {state}; with the camera back and armed it drove",
+        "{}; {state}; with the camera back and the car armed, it drove",
         kind(stood.by)
     );
     Ok(judged(stood, limit, note))

@@ -120,7 +120,7 @@ pub(super) fn shift(one: &[f32], other: &[f32], most: usize) -> Option<f64> {
     Some(f64::from(fine) + (best as isize - most) as f64)
 }
 
-/// The normalised cross-correlation over the columns that both have.
+/// The normalized cross-correlation over the columns that both have.
 fn correlation(one: &[f32], other: &[f32], by: isize) -> f32 {
     let (skip_one, skip_other) = match by {
         0.. => (0, by.unsigned_abs()),

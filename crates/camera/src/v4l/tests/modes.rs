@@ -36,8 +36,8 @@ fn the_cheapest_format_with_size_and_rate_is_chosen() {
 #[test]
 fn an_unsupported_mode_is_reported_with_the_available_ones() {
     let script = Script::new();
-    let has = "it has H264 (cannot be read here) 1280x720 at 30/20 Hz, H264 (cannot be read \
-               here) 16x16 at 30/20 Hz, MJPG 1280x720 at 30/20 Hz, MJPG 16x16 at 30/20 Hz, \
+    let has = "it has H264 (not supported) 1280x720 at 30/20 Hz, H264 (not supported) \
+               16x16 at 30/20 Hz, MJPG 1280x720 at 30/20 Hz, MJPG 16x16 at 30/20 Hz, \
                GREY 1280x720 at 30/20 Hz, GREY 16x16 at 30/20 Hz";
     assert_eq!(
         chosen(device(&script), Some(Fourcc::Nv12), 20.0),
@@ -76,14 +76,14 @@ fn sizes_and_rates_may_be_ranges_or_unknown() {
     );
 
     // A device that lists nothing gets the request, and its answer is checked.
-    let silent = |takes| ScriptDevice {
+    let lists_nothing = |takes| ScriptDevice {
         sizes: Vec::new(),
         rates: Vec::new(),
         takes,
         ..device(&script)
     };
-    assert!(chosen(silent(granted), grey, 20.0).is_ok());
-    let other = silent(|mode| Granted {
+    assert!(chosen(lists_nothing(granted), grey, 20.0).is_ok());
+    let other = lists_nothing(|mode| Granted {
         width: 640,
         rate: Some(30.0),
         ..granted(mode)
@@ -92,13 +92,13 @@ fn sizes_and_rates_may_be_ranges_or_unknown() {
         chosen(other, grey, 20.0),
         Err(
             "/dev/video7 was set to GREY 16x16 at 20 Hz, but took GREY 640x16 at 30 Hz; set \
-             `camera` in car.toml to that"
+             width, height and rate of `[camera]` to these values"
                 .to_owned()
         )
     );
 }
 
-fn control(id: u32, name: &str, chooses: bool) -> Description {
+fn control(id: u32, name: &str, is_mode_switch: bool) -> Description {
     Description {
         id,
         name: name.to_owned(),
@@ -106,7 +106,7 @@ fn control(id: u32, name: &str, chooses: bool) -> Description {
         maximum: 500,
         step: 1,
         default: 3,
-        chooses,
+        is_mode_switch,
         settable: name != "Privacy",
     }
 }
@@ -199,7 +199,7 @@ fn a_control_that_cannot_be_set_is_an_error_with_the_reason() {
             "there is no such control; the device has exposure_time_absolute, auto_exposure, \
              privacy",
         ),
-        ("auto_exposure", 501, "is 0 to 500, not 501"),
+        ("auto_exposure", 501, "must be 0 to 500, is 501"),
         ("privacy", 1, "can only be read"),
     ] {
         let expected = format!("/dev/video7: `camera.controls.{name}`: {expected}");

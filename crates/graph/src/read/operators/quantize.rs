@@ -8,7 +8,7 @@ fn scale_axis(site: &mut Site<'_>) -> Result<usize, OpError> {
     site.at_most(3, "2 or 3")?;
     if site.opset >= 21 && site.attributes.int("block_size")?.unwrap_or(0) != 0 {
         return Err(OpError::Unsupported {
-            feature: "block quantisation (block_size)",
+            feature: "block quantization (block_size)",
         });
     }
     let given = match site.opset {

@@ -307,5 +307,5 @@ fn quantize_reads_axis_and_type() {
     );
     let blocked = model(21, vec![int("block_size", 2)]).read();
     let message = blocked.unwrap_err().to_string();
-    assert!(message.contains("block quantisation"), "{message}");
+    assert!(message.contains("block quantization"), "{message}");
 }

@@ -397,7 +397,7 @@ fn attributes_are_known_and_given_once() {
 
 #[test]
 fn training_and_second_outputs_are_refused() {
-    let normalise = |attributes, outputs: &[&str]| {
+    let normalize = |attributes, outputs: &[&str]| {
         let mut model = onnx(14).input("x", &[1, 2]);
         for name in ["s", "b", "m", "v"] {
             model = model.weights(name, &[2]);
@@ -407,13 +407,13 @@ fn training_and_second_outputs_are_refused() {
         model.outputs(&["y"])
     };
     assert!(
-        normalise(vec![float("momentum", 0.9)], &["y"])
+        normalize(vec![float("momentum", 0.9)], &["y"])
             .read()
             .is_ok()
     );
     for model in [
-        normalise(vec![int("training_mode", 1)], &["y"]),
-        normalise(vec![], &["y", "mean", "variance"]),
+        normalize(vec![int("training_mode", 1)], &["y"]),
+        normalize(vec![], &["y", "mean", "variance"]),
     ] {
         assert!(matches!(op_error(model), OpError::Unsupported { .. }));
     }

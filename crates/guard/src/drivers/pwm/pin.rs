@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::drivers::bus_lock::{self, Hold};
+use crate::drivers::device_lock::{self, LockPolicy};
 use crate::drivers::failure::{Failure, Text};
 use crate::drivers::open_error::OpenError;
 use crate::drivers::pulses::Pulses;
@@ -50,10 +50,10 @@ impl Pin {
         channel: u8,
         cycle: u32,
         pulses: Pulses,
-        hold: Hold,
+        lock_policy: LockPolicy,
     ) -> Result<Self, OpenError> {
         let path = chip.join(format!("pwm{channel}"));
-        Self::export_and_open(chip, &path, channel, cycle, pulses, hold)
+        Self::export_and_open(chip, &path, channel, cycle, pulses, lock_policy)
             .map_err(|reason| OpenError::of(path.clone(), reason))
     }
 
@@ -63,7 +63,7 @@ impl Pin {
         channel: u8,
         cycle: u32,
         pulses: Pulses,
-        hold: Hold,
+        lock_policy: LockPolicy,
     ) -> io::Result<Self> {
         if !path.exists() {
             fs::write(chip.join("export"), channel.to_string())?;
@@ -72,7 +72,7 @@ impl Pin {
         let open = |name| wait_for(&path.join(name), began);
         let duty = open(DUTY)?;
         // One lock for each pin, because two pins of a chip may belong to two cars.
-        bus_lock::lock(&duty, path, hold)?;
+        device_lock::lock(&duty, path, lock_policy)?;
         let polarity = match File::open(path.join(POLARITY)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             polarity => Some(polarity?),

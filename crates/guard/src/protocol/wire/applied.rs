@@ -9,7 +9,7 @@ use super::{Applied, Malformed};
 use crate::Output;
 
 /// Bytes of an output for a simulated car.
-pub const APPLIED: usize = size_of::<AppliedBytes>();
+pub const APPLIED_LEN: usize = size_of::<AppliedBytes>();
 const APPLIED_MAGIC: [u8; 4] = *b"PLGO";
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -22,11 +22,11 @@ struct AppliedBytes {
     checksum: U32,
 }
 
-into_array!(AppliedBytes = APPLIED);
+into_array!(AppliedBytes = APPLIED_LEN);
 
 impl Applied {
     /// Converts to bytes.
-    pub fn write(&self) -> [u8; APPLIED] {
+    pub fn write(&self) -> [u8; APPLIED_LEN] {
         with_checksum(&AppliedBytes {
             header: Header::new(APPLIED_MAGIC, 1, self.output.mode.code(), 0),
             at: nanos(self.at),
@@ -41,7 +41,7 @@ impl Applied {
     /// # Errors
     /// When the bytes are not a valid output.
     pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
-        let header = checked_header(bytes, APPLIED_MAGIC, Some(APPLIED))?;
+        let header = checked_header(bytes, APPLIED_MAGIC, Some(APPLIED_LEN))?;
         let message: AppliedBytes = message(bytes)?;
         Ok(Self {
             at: time(message.at),

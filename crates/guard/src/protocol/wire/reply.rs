@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Bytes of a reply.
-pub const REPLY: usize = size_of::<ReplyBytes>();
+pub const REPLY_LEN: usize = size_of::<ReplyBytes>();
 /// The largest length of an [`About`] in bytes.
 pub const LONGEST_ABOUT: usize = 24 * 1024;
 
@@ -44,7 +44,7 @@ struct ReplyBytes {
     checksum: U32,
 }
 
-into_array!(ReplyBytes = REPLY);
+into_array!(ReplyBytes = REPLY_LEN);
 
 /// Largest length of a failure's text in bytes.
 const FAILURE: usize = 240;
@@ -63,7 +63,7 @@ const FAILING: u8 = 2;
 
 impl Reply {
     /// Converts to bytes.
-    pub fn write(&self) -> [u8; REPLY] {
+    pub fn write(&self) -> [u8; REPLY_LEN] {
         let Status {
             state: of,
             stop_held,
@@ -141,7 +141,7 @@ impl Reply {
     /// # Errors
     /// When the bytes are not a valid reply.
     pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
-        let header = checked_header(bytes, REPLY_MAGIC, Some(REPLY))?;
+        let header = checked_header(bytes, REPLY_MAGIC, Some(REPLY_LEN))?;
         if header.kind != kind::REPLY {
             return Err(Malformed::Content);
         }

@@ -11,8 +11,8 @@ use super::header::{
 use super::{Malformed, Numbered, Request};
 use crate::ArmRequest;
 
-/// Bytes of a request.
-pub const REQUEST: usize = size_of::<RequestBytes>();
+/// The length of a request, bytes.
+pub const REQUEST_LEN: usize = size_of::<RequestBytes>();
 const REQUEST_MAGIC: [u8; 4] = *b"PLGR";
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -29,11 +29,11 @@ struct RequestBytes {
     checksum: U32,
 }
 
-into_array!(RequestBytes = REQUEST);
+into_array!(RequestBytes = REQUEST_LEN);
 
 impl Numbered {
     /// Converts to bytes.
-    pub fn write(&self) -> [u8; REQUEST] {
+    pub fn write(&self) -> [u8; REQUEST_LEN] {
         let mut command = Command {
             steering: 0.0,
             throttle: 0.0,
@@ -85,7 +85,7 @@ impl Numbered {
     /// # Errors
     /// When the bytes are not a valid request.
     pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
-        let header = checked_header(bytes, REQUEST_MAGIC, Some(REQUEST))?;
+        let header = checked_header(bytes, REQUEST_MAGIC, Some(REQUEST_LEN))?;
         let message: RequestBytes = message(bytes)?;
         let request = match (header.kind, header.detail) {
             (kind::HELLO, engine) => Request::Hello {

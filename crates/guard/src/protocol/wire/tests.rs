@@ -135,16 +135,16 @@ proptest! {
     #[test]
     fn a_damaged_request_is_rejected(
         request in requests(),
-        place in 0..REQUEST,
+        place in 0..REQUEST_LEN,
         damage in 1_u8..,
-        length in 0_usize..2 * REQUEST,
+        length in 0_usize..2 * REQUEST_LEN,
     ) {
         let mut bytes = Numbered { number: 1, request }.write();
         let whole = bytes;
         bytes[place] ^= damage;
         prop_assert!(Numbered::read(&bytes).is_err());
         let longer = [whole, whole].concat();
-        prop_assume!(length != REQUEST);
+        prop_assume!(length != REQUEST_LEN);
         prop_assert_eq!(Numbered::read(&longer[..length]), Err(Malformed::Length(length)));
     }
 
@@ -152,7 +152,7 @@ proptest! {
     fn any_bytes_are_a_message_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..800)) {
         // Magic, version and checksum are made valid, so that the rest is parsed.
         let mut bytes = bytes;
-        for (magic, length) in [(*b"PLGR", REQUEST), (*b"PLGS", REPLY), (*b"PLGO", APPLIED)] {
+        for (magic, length) in [(*b"PLGR", REQUEST_LEN), (*b"PLGS", REPLY_LEN), (*b"PLGO", APPLIED_LEN)] {
             bytes.resize(length, 7);
             bytes[..4].copy_from_slice(&magic);
             bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());

@@ -9,32 +9,33 @@ use rustix::fs::FlockOperation;
 
 /// How long to wait for another writer, and whether to use the device without the lock.
 #[derive(Debug, Clone, Copy)]
-pub struct Hold {
+pub struct LockPolicy {
     timeout: Duration,
-    regardless: bool,
+    proceed_without_lock: bool,
 }
 
-impl From<Duration> for Hold {
-    /// For a guard: exclusive use of the device, or an error.
+impl From<Duration> for LockPolicy {
+    /// For a guard: exclusive use of the device, or an error. A device that all users may read is
+    /// not locked (see `lock`).
     fn from(timeout: Duration) -> Self {
         Self {
             timeout,
-            regardless: false,
+            proceed_without_lock: false,
         }
     }
 }
 
-impl Hold {
+impl LockPolicy {
     /// For writing failsafe: after `timeout` the device is used without the lock.
-    pub const fn regardless(timeout: Duration) -> Self {
+    pub const fn proceed_without_lock(timeout: Duration) -> Self {
         Self {
             timeout,
-            regardless: true,
+            proceed_without_lock: true,
         }
     }
 
     /// The same, without waiting.
-    pub(crate) const fn at_once(self) -> Self {
+    pub(crate) const fn without_waiting(self) -> Self {
         Self {
             timeout: Duration::ZERO,
             ..self
@@ -42,8 +43,8 @@ impl Hold {
     }
 
     /// Whether the device is used even if another process holds the lock.
-    pub(crate) const fn is_regardless(self) -> bool {
-        self.regardless
+    pub(crate) const fn proceeds_without_lock(self) -> bool {
+        self.proceed_without_lock
     }
 
     /// Repeats `attempt` while its result is "busy", until the timeout.
@@ -74,18 +75,18 @@ impl Hold {
 /// permission, so any user could block the guard and failsafe.
 ///
 /// # Errors
-/// `WouldBlock` when another process still holds the lock, unless the device is used regardless.
-pub(crate) fn lock(device: &File, path: &Path, hold: Hold) -> io::Result<()> {
+/// `WouldBlock` when another process still holds the lock, unless the policy proceeds without it.
+pub(crate) fn lock(device: &File, path: &Path, policy: LockPolicy) -> io::Result<()> {
     const READ_BY_ALL: u32 = 0o004;
     if rustix::fs::fstat(device)?.st_mode & READ_BY_ALL != 0 {
         return Ok(());
     }
-    let locked = hold.wait(|| {
+    let locked = policy.wait(|| {
         let how = FlockOperation::NonBlockingLockExclusive;
         Ok(rustix::fs::flock(device, how)?)
     });
     match locked {
-        Err(error) if hold.is_regardless() => {
+        Err(error) if policy.proceeds_without_lock() => {
             let path = path.display();
             log::warn!("{path}: written to without its lock ({error}), as failsafe does not wait");
             Ok(())
@@ -126,22 +127,26 @@ mod tests {
     }
 
     #[test]
-    fn at_once_waits_for_nothing() {
+    fn without_waiting_a_busy_lock_is_an_error() {
         let (_folder, path, [first, second]) = node(0o660);
         lock(&first, &path, AT_ONCE.into()).unwrap();
         let began = Instant::now();
-        let patient = Hold::from(Duration::from_secs(10));
-        lock(&second, &path, patient.at_once()).unwrap_err();
+        let patient = LockPolicy::from(Duration::from_secs(10));
+        lock(&second, &path, patient.without_waiting()).unwrap_err();
         assert!(began.elapsed() < Duration::from_secs(5));
-        assert!(Hold::regardless(AT_ONCE).at_once().is_regardless());
-        assert!(!patient.at_once().is_regardless());
+        assert!(
+            LockPolicy::proceed_without_lock(AT_ONCE)
+                .without_waiting()
+                .proceeds_without_lock()
+        );
+        assert!(!patient.without_waiting().proceeds_without_lock());
     }
 
     #[test]
     fn an_attempt_that_a_signal_interrupted_is_made_again() {
         let mut attempts = [io::ErrorKind::Interrupted, io::ErrorKind::NotFound].into_iter();
-        let hold = Hold::from(AT_ONCE);
-        let result: io::Result<()> = hold.wait(|| Err(attempts.next().unwrap().into()));
+        let policy = LockPolicy::from(AT_ONCE);
+        let result: io::Result<()> = policy.wait(|| Err(attempts.next().unwrap().into()));
         assert_eq!(result.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
@@ -151,7 +156,7 @@ mod tests {
         lock(&first, &path, AT_ONCE.into()).unwrap();
         let began = Instant::now();
         let timeout = Duration::from_millis(20);
-        lock(&second, &path, Hold::regardless(timeout)).unwrap();
+        lock(&second, &path, LockPolicy::proceed_without_lock(timeout)).unwrap();
         assert!(began.elapsed() >= timeout);
         // `second` does not hold the lock: `first` still does.
         let third = File::open(&path).unwrap();

@@ -7,14 +7,14 @@ use super::{RequestError, Requests};
 /// Forwards an operator's buttons to the guard: each press once, the stop button's level at each
 /// change.
 #[derive(Debug, Default)]
-pub struct Orders {
+pub struct ButtonActions {
     /// The stop button is held.
     held: bool,
 }
 
-impl Orders {
+impl ButtonActions {
     /// Executes the presses by `requests`; failures are reported to `say`.
-    pub fn obey(&mut self, presses: Presses, requests: &mut dyn Requests, say: &impl Fn(&str)) {
+    pub fn apply(&mut self, presses: Presses, requests: &mut dyn Requests, say: &impl Fn(&str)) {
         let changed = presses.stop_held != self.held;
         self.held = presses.stop_held;
         if changed && self.held {
