@@ -32,7 +32,7 @@ const LEAST: usize = 512 << 10;
 
 /// The share of zeros from which sparse weights are faster than dense ones, and than 4-bit ones.
 const SPARSE: f64 = 0.5;
-const SPARSER: f64 = 0.9;
+const SPARSER: f64 = 0.75;
 
 /// How the weights of a layer are stored while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -228,6 +228,11 @@ functions!(
     ROWS_OF_16
 );
 
+/// Bytes that sparse weights are prefetched ahead, possibly past their end. The address of a vector
+/// depends on the masks before it, so that the processor alone reads too few ahead: at 65 % zeros
+/// from memory a layer took 408 us without, 290 with. 4-bit weights gained nothing.
+const AHEAD: usize = 4096;
+
 /// Computes a unit of sparse weights, eight rows at once.
 ///
 /// # Safety
@@ -237,7 +242,8 @@ unsafe fn sparse_64(unit: &Unit) {
     let mut sums = [0; UNIT];
     // SAFETY: this function enables the instructions; the caller guarantees the memory of the
     // unit: in `steps` steps the input has all taps, and each step of a row a mask, and as many
-    // weights as the mask has ones. 64 bytes behind the last weight are readable.
+    // weights as the mask has ones. 64 bytes behind the last weight are readable; a prefetch may
+    // have any address.
     unsafe {
         let input = Input::new(unit, Taps64::TAPS, Taps64::TAP_BYTES);
         let (mut weights, mut masks) = (unit.weights, unit.masks);
@@ -247,6 +253,7 @@ unsafe fn sparse_64(unit: &Unit) {
                 let x = Taps64::values(input.at(step));
                 for total in &mut total {
                     let mask = masks.read();
+                    _mm_prefetch::<_MM_HINT_T0>(weights.wrapping_add(AHEAD).cast());
                     let mut packed = _mm512_loadu_si512(weights.cast());
                     // Keeps the load apart: the instruction that loads and expands is several
                     // times slower on AMD's cores.
