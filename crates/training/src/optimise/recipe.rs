@@ -243,13 +243,10 @@ impl Settings {
 
     fn check(&self, source: &Source<'_>) -> Result<(), ConfigError> {
         let wrong = |key: &str, reason: &str| Err(source.error(&format!("optimise.{key}"), reason));
-        if !self
-            .epochs
-            .is_none_or(|epochs| (1..=10_000).contains(&epochs))
-        {
+        if (self.epochs).is_some_and(|epochs| !(1..=10_000).contains(&epochs)) {
             return wrong("epochs", "must be 1 to 10000");
         }
-        if !self.rate.is_none_or(|rate| rate > 0.0 && rate <= 1.0) {
+        if (self.rate).is_some_and(|rate| !(rate > 0.0 && rate <= 1.0)) {
             return wrong("rate", "must be above 0 and at most 1");
         }
         if !(1..=4096).contains(&self.batch) {

@@ -140,9 +140,8 @@ impl<'a> Task<'a> {
         };
         let answers = task.answers(model, &task.normalised(), &split.held_back);
         let places: Vec<usize> = task.wanted.iter().map(|wanted| wanted.place).collect();
-        let own = task.controls(&answers, &places);
+        let mut expected = task.controls(&answers, &places);
         let count = task.wanted.len();
-        let mut expected = own;
         for (row, &index) in expected
             .chunks_exact_mut(count.max(1))
             .zip(&split.held_back)
