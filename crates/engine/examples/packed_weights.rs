@@ -15,7 +15,7 @@
 
 use std::time::{Duration, Instant};
 
-use pilotage_engine::conformance::{PlanBuilder, infer, lend, number};
+use pilotage_engine::conformance::{PlanBuilder, infer, number, random_inputs};
 use pilotage_engine::plan::{ConstantData, Epilogue, Operation, Plan};
 use pilotage_engine::{
     Buffer, CpuEngine, CpuOptions, ElementType, Engine, InstructionSet, TensorMut, TensorRef,
@@ -111,7 +111,7 @@ impl Case {
         };
         Self {
             engine: CpuEngine::new(plan, options).unwrap(),
-            input: lend(plan, 1).0,
+            input: random_inputs(plan, 1).0,
             output: vec![0; OUTPUTS],
         }
     }

@@ -54,7 +54,7 @@ impl Quantized {
             units: self.units,
             results: self.results,
             trials: self.trials,
-            raised: self.raised,
+            kept_in_float: self.kept_in_float,
             layers: self.layers,
             sections,
         }

@@ -242,7 +242,7 @@ pub(super) fn compiled(
         graph: exported,
         results,
         trials: Vec::new(),
-        raised: Vec::new(),
+        kept_in_float: Vec::new(),
         layers: reports,
     })
 }

@@ -148,7 +148,7 @@ proptest! {
         let scale = b.input_f32(&[1]);
         let layer = numbers.layer(&mut b, kind, [units, depth]);
         let mut outputs = Vec::new();
-        for finish in finishes(&mut b, &mut numbers, units) {
+        for finish in epilogues(&mut b, &mut numbers, units) {
             let inputs = inputs_of(&finish, x, scale);
             let output = output_type(&finish);
             outputs.push(b.typed_step(layer(finish), &inputs, &[1, units], output));
