@@ -387,7 +387,8 @@ fn a_model_that_ends_nvidias_parser_ends_neither_the_build_nor_this_program() {
     let machine = Machine::new();
     machine.forget();
     let prepared = machine.prepare(&[("STAND_IN_CRASH_ON", "QuantizeLinear")]);
-    assert!(prepared.starts_with("fp16, from int8: "), "{prepared}");
+    // FP16, or float32 where the model's types decide, from TensorRT 11 on.
+    assert!(prepared.contains(", from int8: "), "{prepared}");
     assert!(
         prepared.contains("no INT8 plan: the process that builds the plan has failed: signal: 6"),
         "{prepared}"

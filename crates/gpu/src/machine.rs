@@ -236,7 +236,7 @@ impl<'a> Target<'a> {
             (Some(reason), _) if int8 => Err(reason.to_owned()),
             // NVIDIA in https://github.com/NVIDIA/TensorRT/issues/2222: "DLA doesn't support QAT
             // yet", that is, QDQ models. All layers would fall back to the GPU.
-            (_, Some(_)) if int8 => Err("a DLA takes no quantised models".to_owned()),
+            (_, Some(_)) if int8 => Err("a DLA takes no quantized models".to_owned()),
             _ => match self.attempt(&self.readable(model)?, &options) {
                 Err(error) if int8 && other_may_do(&error) => Err(match error {
                     PrepareError::TensorRt(TensorRtError::NoFastInt8) => {
