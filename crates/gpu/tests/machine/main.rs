@@ -205,7 +205,7 @@ fn a_dla_gets_the_model_in_fp16() {
     let output = machine.run(&[]);
     assert!(output.starts_with("fp16, from int8 on "), "{output}");
     assert!(
-        output.contains("a DLA takes no quantised models; the plan is fp16 instead"),
+        output.contains("a DLA takes no quantized models; the plan is fp16 instead"),
         "{output}"
     );
     let [plan] = &machine.plans()[..] else {
