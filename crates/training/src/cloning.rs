@@ -77,7 +77,7 @@ pub struct Trained {
 pub enum CloningError {
     /// The user's model cannot be trained.
     #[error(transparent)]
-    Model(#[from] ModelError),
+    Model(Box<ModelError>),
     /// The recordings do not say what was recorded.
     #[error(
         "{}: does not say whether a simulated or a physical car was recorded; add --domain physical, \
@@ -145,6 +145,12 @@ pub enum CloningError {
     /// The picture cannot be written.
     #[error(transparent)]
     Picture(#[from] PictureError),
+}
+
+impl From<ModelError> for CloningError {
+    fn from(reason: ModelError) -> Self {
+        Self::Model(Box::new(reason))
+    }
 }
 
 /// Trains, measures and writes. `observe` is called after every pass, when the checkpoint is

@@ -52,7 +52,7 @@ pub enum FitError {
     },
     /// The network cannot be trained.
     #[error(transparent)]
-    Learning(#[from] LearningError),
+    Learning(Box<LearningError>),
     /// The network cannot be written as ONNX.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -62,6 +62,12 @@ pub enum FitError {
     /// The observer ended the training; the checkpoint has the finished passes.
     #[error("interrupted after {0} passes; --resume continues")]
     Interrupted(usize),
+}
+
+impl From<LearningError> for FitError {
+    fn from(reason: LearningError) -> Self {
+        Self::Learning(Box::new(reason))
+    }
 }
 
 /// What is fitted to what.

@@ -31,7 +31,13 @@ pub enum ChannelsError {
     },
     /// The smaller graph is not valid. This is a defect of this crate.
     #[error("the pruned graph is invalid ({0}); report this as a defect of Pilotage")]
-    Unsound(#[from] GraphError),
+    Unsound(GraphError),
+}
+
+impl From<GraphError> for ChannelsError {
+    fn from(reason: GraphError) -> Self {
+        Self::Unsound(reason)
+    }
 }
 
 /// A network with fewer channels.

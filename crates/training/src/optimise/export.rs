@@ -11,16 +11,34 @@ use pilotage_vision::{Layout, Preprocess};
 pub enum ExportError {
     /// The graph is not valid. This is a defect of this crate.
     #[error("the optimised graph is invalid ({0}); report this as a defect of Pilotage")]
-    Unsound(#[from] GraphError),
+    Unsound(GraphError),
     /// A constant does not have its shape. This is a defect of this crate.
     #[error("the optimised graph is invalid ({0}); report this as a defect of Pilotage")]
-    Size(#[from] TensorSizeError),
+    Size(TensorSizeError),
     /// The recipe cannot be written as TOML. This is a defect of this crate.
     #[error("the recipe cannot be written ({0}); report this as a defect of Pilotage")]
-    Recipe(#[from] toml::ser::Error),
+    Recipe(toml::ser::Error),
     /// A file cannot be written.
     #[error(transparent)]
     File(#[from] pilotage_config::WriteError),
+}
+
+impl From<GraphError> for ExportError {
+    fn from(reason: GraphError) -> Self {
+        Self::Unsound(reason)
+    }
+}
+
+impl From<TensorSizeError> for ExportError {
+    fn from(reason: TensorSizeError) -> Self {
+        Self::Size(reason)
+    }
+}
+
+impl From<toml::ser::Error> for ExportError {
+    fn from(reason: toml::ser::Error) -> Self {
+        Self::Recipe(reason)
+    }
 }
 
 /// A quantized graph, whose int8 input is pixels minus 128, with the float32 input of the trained

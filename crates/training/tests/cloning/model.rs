@@ -57,7 +57,7 @@ fn a_model_of_pytorch_is_fine_tuned_and_compiles() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("tub");
     pedals(&data, 120);
-    let recipe = "[training]\nepochs = 12\nbatch = 8\nrate = 0.003\nblock_s = 0.5\n\
+    let recipe = "[training]\nepochs = 40\npatience = 40\nbatch = 8\nrate = 0.003\nblock_s = 0.5\n\
                   freeze = [\"/conv/\"]\n";
     let tuning = tuning(&data, &export("pytorch"), recipe, folder.path(), "car");
     let trained = run(&tuning);
