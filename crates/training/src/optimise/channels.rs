@@ -1,7 +1,7 @@
 //! Structured pruning: removes whole channels of convolutions and units of fully connected layers,
 //! with everything that depends on them. The result is an ordinary smaller network.
 //!
-//! [`analysis`] finds for each value which channel each of its indices holds. Channels that meet in
+//! `analysis` finds for each value which channel each of its indices holds. Channels that meet in
 //! an element-wise operator (a residual connection) are tied: they are removed together. Channels
 //! that reach an output, or an operator whose form would change, stay.
 
