@@ -155,7 +155,8 @@ impl StepError {
                 | CameraError::Length { .. }
                 | CameraError::Size(_)
                 | CameraError::Changed { .. }
-                | CameraError::Picture { .. } => FaultDetail::BadFrame,
+                | CameraError::Folder(_)
+                | CameraError::Sizes { .. } => FaultDetail::BadFrame,
                 _ => FaultDetail::CameraGone,
             },
             Self::Vision(_) => FaultDetail::BadFrame,

@@ -88,6 +88,13 @@ fn a_recording_is_shown_with_what_is_wrong_with_it() {
         40
     );
     assert!((number(&steering["least"]) + 0.49).abs() < 1e-9);
+    // The bars cover what was recorded: evenly spread values of -0.49 to 0.485.
+    assert_eq!(number(&steering["histogram_limit"]), 0.5);
+    assert!(
+        bars.iter()
+            .all(|bar| [3, 4].contains(&bar.as_u64().unwrap())),
+        "{bars:?}"
+    );
     // -0.04, -0.015, 0.01, 0.035.
     assert!((number(&content["straight"]) - 0.1).abs() < 1e-9);
     let sheet = image::open(folder.path().join("sheet.png")).unwrap();
@@ -226,10 +233,10 @@ fn clean_counts_the_same_with_and_without_dry_run() {
     let left = Recording::open(&it).unwrap();
     assert_eq!(left.records().len(), 37);
     // What is marked already is neither counted nor marked again.
-    for arguments in [&["clean", "it", "--dry-run"][..], &["clean", "it"]] {
-        let (out, _) = printed(data(folder.path(), arguments));
-        assert!(out.starts_with("0 of 37 records"), "{out}");
-    }
+    let (out, _) = printed(data(folder.path(), &["clean", "it", "--dry-run"]));
+    assert!(out.starts_with("0 of 37 records"), "{out}");
+    let (out, _) = printed(data(folder.path(), &["clean", "it"]));
+    assert_eq!(out, "it: nothing is marked; all 37 records are used\n");
 }
 
 /// The files below a folder, with their contents.
@@ -306,6 +313,7 @@ fn a_recording_is_split_by_its_drives_and_stays_as_it_is() {
     for (arguments, expected) in [
         (&["split", "it", "train", "new"][..], "train: is not empty"),
         (&["split", "it", "it/new", "new"], "it/new: lies in it"),
+        (&["import", "it", "it/new"], "it/new: lies in it"),
         (
             &["split", "it", "new", "new/in"],
             "neither of them in the other",

@@ -394,7 +394,8 @@ fn check_only_checks() {
         ),
         (
             "[camera]\nkind = \"folder\"\nfolder = \"small\"\n[actuator]\nkind = \"dry-run\"\n",
-            "small/1.png: is 8x6 pixels, but `camera.width` and `camera.height` say 640x480",
+            "small: 1 of 1 pictures have another size than `camera.width` and `camera.height`, 640x480; \
+             the first is 1.png, 8x6",
         ),
     ] {
         std::fs::write(&file, text).unwrap();

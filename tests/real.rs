@@ -217,6 +217,12 @@ fn a_folder_ends_and_frames_are_counted() {
         "{}",
         out(&ended)
     );
+    // The end is no fault of which an operator would be informed.
+    assert!(
+        !err(&ended).contains("arms the car again"),
+        "{}",
+        err(&ended)
+    );
 }
 
 #[test]

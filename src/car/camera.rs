@@ -126,16 +126,26 @@ fn belongs(source: &Source<'_>, written: &CameraSettings) -> Result<(), ConfigEr
         ("folder", written.folder.is_some()),
         ("repeat", written.repeat.is_some()),
     ];
-    for (key, _) in present.iter().filter(|(_, present)| *present) {
-        let of = |(kind, keys): &(&'static str, &[&str])| keys.contains(key).then_some(*kind);
-        let kinds: Vec<_> = OWN_KEYS.iter().filter_map(of).collect();
-        if !kinds.contains(&kind) {
-            let kinds = kinds.join("` or `");
-            let problem = format!("is for a camera of kind `{kinds}`, and this one is `{kind}`");
-            return Err(source.error(&format!("camera.{key}"), problem));
-        }
+    let kinds = |key: &str| -> Vec<&str> {
+        let of = OWN_KEYS.iter().filter(|(_, keys)| keys.contains(&key));
+        of.map(|(kind, _)| *kind).collect()
+    };
+    let present = present.iter().filter(|(_, present)| *present);
+    let present = present.map(|(key, _)| *key);
+    let mut wrong = present.filter(|key| !kinds(key).contains(&kind));
+    let Some(key) = wrong.next() else {
+        return Ok(());
+    };
+    let mut problem = format!(
+        "is for a camera of kind `{}`, and this one is `{kind}`",
+        kinds(key).join("` or `")
+    );
+    let others: Vec<&str> = wrong.collect();
+    if !others.is_empty() {
+        let others = others.join("` and `");
+        problem += &format!("; remove it, and `{others}`, too");
     }
-    Ok(())
+    Err(source.error(&format!("camera.{key}"), problem))
 }
 
 fn v4l(source: &Source<'_>, written: &CameraSettings) -> Result<V4lSource, ConfigError> {

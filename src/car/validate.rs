@@ -13,13 +13,16 @@ use tensorrt_rs::Transfer;
 
 use super::range::{milliseconds, within};
 use super::settings::{
-    BackendKind, CameraSettings, CarPreset, EngineSettings, GpuMemory, Kind, LogKeep, LogSettings,
-    MixerSettings, Settings, SimulatorSettings,
+    BackendKind, CameraSettings, CarPreset, CarSettings, EngineSettings, GpuMemory, Kind, LogKeep,
+    LogSettings, MixerSettings, Settings, SimulatorSettings,
 };
 use super::{Backend, Car, CircuitSource, EngineSource, Gpu, LogConfig, Origin, Simulator};
 use crate::engines;
 use crate::signature::{self, Trust};
 use crate::simulation::Latency;
+
+/// The name of a car with a physical camera, if car.toml has none.
+const UNNAMED: &str = "car without a name";
 
 /// Checks `settings`, which `source` contains. Relative paths are resolved from `folder`; `origin`
 /// is the origin of the car.
@@ -44,8 +47,13 @@ pub(super) fn car(
     let simulator = simulator(source, &settings.simulator, folder)?;
     check_latency(source, simulator.latency, &limits)?;
     let kind = kind(source, settings)?;
+    // The default is the simulated car's name.
+    let is_unnamed = capture.is_some() && *name == CarSettings::default().name;
     Ok(Car {
-        name: name.clone(),
+        name: match is_unnamed {
+            true => UNNAMED.to_owned(),
+            false => name.clone(),
+        },
         kind,
         mixer: mixer(source, &settings.mixer, kind)?,
         camera,

@@ -126,7 +126,10 @@ impl Session {
         self.manager.alive(monotonic());
         let result = self.driver.step();
         let state = self.driver.link().status().state;
-        self.watch.state(state);
+        // The last picture of a folder ends the drive: no operator has to arm the car again.
+        if !matches!(result, Err(StepError::Camera(CameraError::Ended { .. }))) {
+            self.watch.state(state);
+        }
         if let Some(ending) = self.observe(result.as_ref()) {
             return Some(ending);
         }
@@ -224,13 +227,17 @@ impl Session {
     }
 
     /// A fault ends a simulated drive. A physical car is stopped until an operator arms it again,
-    /// and its loop continues, unless the folder has no more pictures or the guard is gone.
+    /// and its loop continues, unless the folder has no more pictures that can be shown or the guard is gone.
     fn fault(&mut self, error: StepError) -> Option<Ending> {
         if self.setting.is_simulated() {
             return Some(Ending::Fault(error));
         }
         match error {
             StepError::Camera(CameraError::Ended { .. }) => Some(Ending::Pictures),
+            // The pictures of a folder do not become better.
+            StepError::Camera(CameraError::Folder(_) | CameraError::Sizes { .. }) => {
+                Some(Ending::Fault(error))
+            }
             StepError::Link(error @ (LinkError::Gone | LinkError::Replaced)) => {
                 Some(Ending::Gone(error))
             }

@@ -14,6 +14,8 @@ pub struct Watch {
     state: Option<std::mem::Discriminant<State>>,
     reason: Option<StopReason>,
     faults: FaultReports,
+    /// The text of the latest fault.
+    fault: String,
 }
 
 impl Watch {
@@ -46,9 +48,16 @@ impl Watch {
         }
     }
 
-    /// Reports a fault.
+    /// Reports a fault. What a fault names as its cause is left out if it was reported itself.
     pub fn wrong(&mut self, error: &dyn std::error::Error) {
-        self.faults.wrong(&error.to_string(), Instant::now(), say);
+        let text = error.to_string();
+        match without_cause(&text, &self.fault) {
+            Some(consequence) => self.faults.wrong(consequence, Instant::now(), say),
+            None => {
+                self.faults.wrong(&text, Instant::now(), say);
+                self.fault = text;
+            }
+        }
     }
 
     /// Reports with `message` that a fault is over, if there was one.
@@ -57,8 +66,29 @@ impl Watch {
     }
 }
 
+/// The text of a consequence without its `cause`, if it ends with that.
+fn without_cause<'a>(text: &'a str, cause: &str) -> Option<&'a str> {
+    let consequence = text.strip_suffix(cause)?.strip_suffix(": ")?;
+    (!cause.is_empty()).then_some(consequence)
+}
+
 /// Writes over the status line, which is drawn again below. Never blocks; a closed standard error
 /// is ignored.
 pub fn say(message: &str) {
     say_always(message);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_cause;
+
+    #[test]
+    fn a_cause_that_was_reported_is_left_out() {
+        let lost = "the camera is lost and is being opened again: no such device";
+        let consequence = "the camera is lost and is being opened again";
+        assert_eq!(without_cause(lost, "no such device"), Some(consequence));
+        for other in ["", "another device", lost] {
+            assert_eq!(without_cause(lost, other), None, "{other}");
+        }
+    }
 }

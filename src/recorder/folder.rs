@@ -75,6 +75,20 @@ pub enum FolderError {
         /// What is to be recorded.
         now: Domain,
     },
+    /// The recording in the folder has pictures of another size.
+    #[error(
+        "{path}: is a recording of {}x{} pixels, and this camera's frames have {}x{}; name another \
+         folder, or set the camera to the recording's size",
+        recorded.0, recorded.1, now.0, now.1
+    )]
+    Size {
+        /// The folder.
+        path: PathBuf,
+        /// Width and height of the last recorded picture.
+        recorded: (u32, u32),
+        /// Width and height of the frames that are to be recorded.
+        now: (u32, u32),
+    },
     /// The file with the domain cannot be read or written.
     #[error(transparent)]
     DomainFile(#[from] DatasetError),
@@ -103,6 +117,8 @@ pub struct Folder {
     length: u64,
     next: u64,
     encoding: Encoding,
+    /// Width and height of the last recorded picture, pixels.
+    size: Option<(u32, u32)>,
 }
 
 impl Folder {
@@ -136,7 +152,7 @@ impl Folder {
             .map_err(of_list)?;
         flock(&list, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| FolderError::Taken(path.to_owned()))?;
-        let length = continued(path, &mut list, &list_path)?;
+        let (length, size) = continued(path, &mut list, &list_path)?;
         // The folder is locked: no other recorder adds pictures to those that are counted here.
         let mut next = 0;
         for entry in fs::read_dir(path).map_err(failed)? {
@@ -160,6 +176,7 @@ impl Folder {
             length,
             next,
             encoding,
+            size,
         })
     }
 
@@ -202,14 +219,24 @@ impl Folder {
         File::open(&self.path).map_err(|reason| file(&self.path, reason))
     }
 
-    /// A writer for frames of this format.
+    /// A writer for frames of this format. They must have the size of the pictures that the folder
+    /// has: networks are trained on pictures of one size.
     pub(super) fn of(
         self,
         format: PixelFormat,
         width: u32,
         height: u32,
         mixer: Mixer,
-    ) -> Result<Writer, VisionError> {
+    ) -> Result<Writer, FolderError> {
+        let now = (width, height);
+        if let Some(recorded) = self.size.filter(|&recorded| recorded != now) {
+            let path = self.path;
+            return Err(FolderError::Size {
+                path,
+                recorded,
+                now,
+            });
+        }
         let mut preprocess = Preprocess::new(width, height);
         preprocess.layout = Layout::Nhwc;
         let vision = Vision::new(&preprocess, width, height, format)?;
@@ -227,9 +254,12 @@ impl Folder {
     }
 }
 
+/// The bytes of a list, and the width and height of its last picture, if there is one.
+type Length = (u64, Option<(u32, u32)>);
+
 /// Checks a data.csv, of any length, that rows are to be added to, and removes what a power cut
-/// left at its end. Returns its length in bytes.
-fn continued(folder: &Path, list: &mut File, path: &Path) -> Result<u64, FolderError> {
+/// left at its end. Returns its length in bytes, and the size of the last picture.
+fn continued(folder: &Path, list: &mut File, path: &Path) -> Result<Length, FolderError> {
     let of_list = |reason| file(path, reason);
     let total = list.metadata().map_err(of_list)?.len();
     let start = read_at(list, 0, total.min(TAIL)).map_err(of_list)?;
@@ -245,15 +275,16 @@ fn continued(folder: &Path, list: &mut File, path: &Path) -> Result<u64, FolderE
         list.set_len(0).map_err(of_list)?;
         let text = format!("{HEADER}\n");
         list.write_all(text.as_bytes()).map_err(of_list)?;
-        return Ok(text.len() as u64);
+        return Ok((text.len() as u64, None));
     }
     let first = start.split(|&byte| byte == b'\n').next().unwrap_or(&[]);
     if first.trim_ascii() != HEADER.as_bytes() {
         return Err(header());
     }
-    let length = with_pictures(folder, list, first.len() as u64 + 1, length).map_err(of_list)?;
+    let start = first.len() as u64 + 1;
+    let (length, size) = with_pictures(folder, list, start, length).map_err(of_list)?;
     list.set_len(length).map_err(of_list)?;
-    Ok(length)
+    Ok((length, size))
 }
 
 /// The length of the complete lines at the start of the first `total` bytes.
@@ -272,7 +303,7 @@ fn complete(list: &File, total: u64) -> io::Result<u64> {
 
 /// The length of the list without the last rows whose pictures are missing or not whole: a row may
 /// survive a power cut that its picture does not. The rows begin at `first` and end at `end`.
-fn with_pictures(folder: &Path, list: &File, first: u64, end: u64) -> io::Result<u64> {
+fn with_pictures(folder: &Path, list: &File, first: u64, end: u64) -> io::Result<Length> {
     let start = first.max(end.saturating_sub(TAIL));
     let text = read_at(list, start, end - start)?;
     let mut length = end;
@@ -280,23 +311,24 @@ fn with_pictures(folder: &Path, list: &File, first: u64, end: u64) -> io::Result
         let name = row.split(|&byte| byte == b',').next().unwrap_or(&[]);
         let name = str::from_utf8(name).unwrap_or("");
         // The first row of the part may be cut by it, and is left as it is.
-        if number(name).is_none() || is_whole(&folder.join(name)) {
+        if number(name).is_none() {
             break;
+        }
+        if let Some(size) = size(&folder.join(name)) {
+            return Ok((length, Some(size)));
         }
         length -= row.len() as u64;
     }
-    Ok(length)
+    Ok((length, None))
 }
 
-fn is_whole(picture: &Path) -> bool {
+/// Width and height of a picture, pixels; `None` if it is not whole.
+fn size(picture: &Path) -> Option<(u32, u32)> {
     // Only files of the recorder's own names get here, in a folder that is locked.
     let is_file = fs::metadata(picture).is_ok_and(|it| it.is_file());
-    let bytes = if is_file {
-        fs::read(picture)
-    } else {
-        return false;
-    };
-    bytes.is_ok_and(|bytes| pilotage_dataset::decode(&bytes).is_ok())
+    let bytes = is_file.then(|| fs::read(picture))?.ok()?;
+    let picture = pilotage_dataset::decode(&bytes).ok()?;
+    Some((picture.width, picture.height))
 }
 
 fn read_at(list: &File, start: u64, length: u64) -> io::Result<Vec<u8>> {

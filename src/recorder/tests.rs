@@ -96,6 +96,16 @@ fn a_recording_is_continued_and_never_shared_or_damaged() {
         text.lines().nth(2).unwrap().starts_with("000002.png,"),
         "{text}"
     );
+    drop(writer);
+    // A camera of another size.
+    let again = open(&tape).unwrap();
+    let other = again.of(PixelFormat::Rgb8, 32, 16, Mixer::simulated());
+    let error = other.err().unwrap();
+    assert!(
+        error.to_string().contains("is a recording of 16x16 pixels"),
+        "{error}"
+    );
+    assert_eq!(fs::read_to_string(&list).unwrap(), text);
 
     // Cut off in its first line.
     let tape = folder();

@@ -180,13 +180,25 @@ pub enum CameraError {
     /// A folder has no recording that can be read.
     #[error(transparent)]
     Folder(#[from] DatasetError),
-    /// A picture cannot be used.
-    #[error("{}: {problem}", picture.display())]
-    Picture {
-        /// The picture.
+    /// Pictures of a folder have another size than the camera.
+    #[error(
+        "{}: {count} of {of} pictures have another size than `camera.width` and `camera.height`, \
+         {}x{}; the first is {}, {}x{}: set both to the size of most pictures, and remove the others",
+        folder.display(), wanted.0, wanted.1, picture.display(), size.0, size.1
+    )]
+    Sizes {
+        /// The folder.
+        folder: PathBuf,
+        /// How many pictures.
+        count: usize,
+        /// The pictures of the folder, or those that were checked.
+        of: usize,
+        /// The first of them.
         picture: PathBuf,
-        /// What is wrong with it.
-        problem: String,
+        /// Its width and height, pixels.
+        size: (u32, u32),
+        /// The camera's width and height, pixels.
+        wanted: (u32, u32),
     },
     /// All pictures have been shown.
     #[error("{}: all {pictures} pictures have been shown", folder.display())]

@@ -165,7 +165,8 @@ impl<O: Opener, C: Clock> Supervised<O, C> {
 
     /// Closes the camera because of `error`.
     fn lose(&mut self, error: &CameraError) {
-        log::warn!("the camera is lost: {error}");
+        // The error is returned, and reported by the caller.
+        log::info!("the camera is lost: {error}");
         self.reason = error.to_string();
         if let Some(camera) = &self.camera {
             self.counters = self.counters + camera.counters();
@@ -179,6 +180,8 @@ impl<O: Opener, C: Clock> Supervised<O, C> {
             // Reopening does not help.
             CameraError::FrameSize { .. }
             | CameraError::Length { .. }
+            | CameraError::Folder(_)
+            | CameraError::Sizes { .. }
             | CameraError::Ended { .. } => false,
             CameraError::NoFrame { .. } => {
                 let now = self.clock.now();

@@ -22,6 +22,14 @@ pub enum DatasetError {
         /// The system's error.
         reason: io::Error,
     },
+    /// A file of a folder was named as the recording.
+    #[error("{}: is a file of a recording; name its folder, {}", path.display(), folder.display())]
+    Part {
+        /// The file.
+        path: PathBuf,
+        /// Its folder.
+        folder: PathBuf,
+    },
     /// A file of the recording is a FIFO, a device, a socket or a folder.
     #[error("{}: is {kind}, not a file; remove it", path.display())]
     NotRegular {

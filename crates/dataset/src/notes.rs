@@ -39,6 +39,13 @@ pub enum Note {
         /// How many.
         count: usize,
     },
+    /// The pictures of the folder have no list, but the folder above has one.
+    ListAbove {
+        /// The folder of pictures.
+        folder: PathBuf,
+        /// The list.
+        list: PathBuf,
+    },
     /// The manifest of a tub has no list of catalogs; the catalogs in the folder are read.
     NoCatalogList {
         /// The manifest.
@@ -143,6 +150,13 @@ impl fmt::Display for Note {
                 f,
                 "{}: {count} records have no picture and are passed over",
                 folder.display()
+            ),
+            Self::ListAbove { folder, list } => write!(
+                f,
+                "{}: pictures without a list; the recording with the driver's commands may be the \
+                 folder above, of {}",
+                folder.display(),
+                list.display()
             ),
             Self::NoCatalogList { path } => write!(
                 f,

@@ -7,6 +7,10 @@ use crate::error::DatasetError;
 use crate::order::natural;
 use crate::record::{Found, Record};
 
+/// The folders within a folder without pictures, and the files of each, that are looked at for a
+/// recording to name.
+const LOOKED_AT: usize = 200;
+
 /// Whether a file of this name is a picture of the recording. Hidden files are not: among them the
 /// `._` files that macOS leaves on foreign disks.
 pub(crate) fn is_picture(name: &str) -> bool {
@@ -30,7 +34,7 @@ pub(crate) fn read(folder: &Path) -> Result<Found, DatasetError> {
         };
         if is_picture(&name) {
             names.push(name);
-        } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        } else if !name.starts_with('.') && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             inner.push(name);
         }
     }
@@ -45,14 +49,25 @@ pub(crate) fn read(folder: &Path) -> Result<Found, DatasetError> {
         };
         found.push(folder, record)?;
     }
-    match inner.first() {
-        Some(inner) if found.records.is_empty() => Err(DatasetError::Empty {
-            folder: folder.to_owned(),
-            hint: format!(
-                "name a folder in it, such as {}",
-                folder.join(inner).display()
-            ),
-        }),
-        _ => Ok(found),
+    if !found.records.is_empty() {
+        return Ok(found);
     }
+    let mut inner = inner.iter().take(LOOKED_AT).map(|name| folder.join(name));
+    match inner.find(|inner| has_recording(inner)) {
+        Some(inner) => Err(DatasetError::Empty {
+            folder: folder.to_owned(),
+            hint: format!("name a folder in it, such as {}", inner.display()),
+        }),
+        None => Ok(found),
+    }
+}
+
+/// Whether there are pictures or a list among the first files of a folder.
+fn has_recording(folder: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return false;
+    };
+    let names = entries.take(LOOKED_AT).flatten();
+    let mut names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    names.any(|name| is_picture(&name) || crate::recording::is_list(&name))
 }

@@ -89,6 +89,10 @@ impl Recording {
         if log.is_none() && found.domain.is_none() {
             found.domain = domain::read_domain(path)?;
         }
+        if let (Format::Pictures, Some(list)) = (format, list_above(path)) {
+            let folder = path.to_owned();
+            found.notes.push(Note::ListAbove { folder, list });
+        }
         marks::apply(path, &mut found)?;
         if found.records.is_empty() {
             let hint = "record some hundred frames of driving, as the car sees them".to_owned();
@@ -206,13 +210,46 @@ const LISTS: [(&str, Format); 3] = [
     ("driving_log.csv", Format::Udacity),
 ];
 
+/// Whether a file of this name is the list of a recording, or a part of it.
+pub(crate) fn is_list(name: &str) -> bool {
+    let is_list = LISTS.iter().any(|(list, _)| name == *list);
+    is_list || tub::number(name.as_ref()).is_some()
+}
+
+/// Whether this file belongs to a recording that is a folder: a list, or a picture.
+fn is_part(file: &Path) -> bool {
+    let name = file.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| is_list(name) || plain::is_picture(name))
+}
+
+/// The folder of a file or folder.
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// The list in the folder above `folder`, whose recording the pictures in `folder` may be of.
+fn list_above(folder: &Path) -> Option<PathBuf> {
+    let above = folder.canonicalize().ok()?.parent()?.to_owned();
+    let mut lists = LISTS.iter().map(|(list, _)| above.join(list));
+    lists.find(|list| list.is_file())
+}
+
 fn detect(folder: &Path) -> Result<Format, DatasetError> {
     let failed = |reason| DatasetError::File {
         path: folder.to_owned(),
         reason,
     };
     if fs::metadata(folder).map_err(failed)?.is_file() {
-        return Ok(Format::Mcap);
+        return match is_part(folder) {
+            true => Err(DatasetError::Part {
+                path: folder.to_owned(),
+                folder: parent(folder),
+            }),
+            false => Ok(Format::Mcap),
+        };
     }
     // The system's error for what is no folder.
     let mut entries = fs::read_dir(folder).map_err(failed)?;

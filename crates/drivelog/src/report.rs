@@ -47,7 +47,11 @@ impl Diagnosis {
             Some(stop) => writeln!(out, "stopped   {}", stop.words())?,
             None => writeln!(out, "not stopped by the guard")?,
         }
-        writeln!(out, "because   {}", shown(&self.cause.words(window)))?;
+        let cause = self.cause.words(window);
+        // Nothing more is known of an operator's stop.
+        if self.stop.is_none_or(|stop| stop.words() != cause) {
+            writeln!(out, "because   {}", shown(&cause))?;
+        }
         if window.stops > 1 {
             writeln!(
                 out,

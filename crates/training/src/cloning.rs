@@ -124,6 +124,14 @@ pub enum CloningError {
     /// The recipe does not fit the recordings.
     #[error(transparent)]
     Recipe(#[from] TrainingRecipeError),
+    /// A recording has no values to learn.
+    #[error("{}: {reason}", folder.display())]
+    Labels {
+        /// The recording with the most records without values.
+        folder: PathBuf,
+        /// What is missing.
+        reason: TrainingRecipeError,
+    },
     /// The network cannot have this input.
     #[error(transparent)]
     Architecture(#[from] ArchitectureError),
@@ -195,7 +203,8 @@ pub fn train(
         }
     }
     let records = recordings.iter().flat_map(Recording::records);
-    let outputs = plan.recipe.outputs(records)?;
+    let outputs = plan.recipe.outputs(records);
+    let outputs = outputs.map_err(|error| in_recording(error, &recordings))?;
     let origin = match model {
         Some(model) => {
             let ports = model.ports(&plan.recipe, outputs.len())?;
@@ -233,6 +242,22 @@ pub fn train(
     // The files are written; without them the checkpoint is still needed.
     let _ = fs::remove_file(&checkpoint);
     Ok(trained)
+}
+
+/// Adds to an error about missing values the recording with the most records without any.
+fn in_recording(error: TrainingRecipeError, recordings: &[Recording]) -> CloningError {
+    let without = |recording: &&Recording| {
+        let records = recording.records().iter();
+        let unlabelled = records.filter(|it| it.steering.is_none() && it.yaw_rate.is_none());
+        unlabelled.count()
+    };
+    match (&error, recordings.iter().max_by_key(without)) {
+        (TrainingRecipeError::NoLabels, Some(recording)) => CloningError::Labels {
+            folder: recording.folder().to_owned(),
+            reason: error,
+        },
+        _ => error.into(),
+    }
 }
 
 /// The cars that the network may drive: those of the recordings, where they say so.

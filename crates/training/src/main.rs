@@ -167,6 +167,9 @@ struct Record {
     out: PathBuf,
 }
 
+/// The exit status of a program that was interrupted: 128 and the number of SIGINT.
+const INTERRUPTED: i32 = 130;
+
 fn main() -> ExitCode {
     pilotage_console::run(|| match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -246,6 +249,7 @@ fn train(arguments: &Train) -> anyhow::Result<()> {
         target,
         resume,
     };
+    report_interruption(plan.target.checkpoint())?;
     let trained = cloning::train(&plan, |_| ControlFlow::Continue(()))?;
     let (best, passes) = trained.passes;
     print(format_args!(
@@ -266,9 +270,35 @@ fn train(arguments: &Train) -> anyhow::Result<()> {
         target.onnx().display(),
         target.toml().display(),
         target.png().display(),
-        target.toml().display()
+        for_shell(&target.toml())
     ));
     Ok(())
+}
+
+/// Ctrl-C and SIGTERM end the program with a message about how to continue. All files are written
+/// atomically.
+fn report_interruption(checkpoint: PathBuf) -> anyhow::Result<()> {
+    let end = move || {
+        pilotage_console::say_always(match checkpoint.exists() {
+            true => {
+                "interrupted; the same command with --resume continues after the last finished pass"
+            }
+            false => "interrupted before a pass was finished",
+        });
+        pilotage_console::flush(pilotage_console::FLUSH);
+        std::process::exit(INTERRUPTED);
+    };
+    ctrlc::set_handler(end).context("Ctrl-C and SIGTERM cannot be caught")
+}
+
+/// A path as one word of a shell command.
+fn for_shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |it: char| it.is_alphanumeric() || "/._-+=:@%,".contains(it);
+    match text.chars().all(is_plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
 }
 
 fn learn(arguments: &Imitate) -> anyhow::Result<()> {

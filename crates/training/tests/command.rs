@@ -74,12 +74,8 @@ fn neither_the_shipped_model_nor_another_file_is_overwritten() {
     assert_eq!(fs::read(folder.join("car.toml")).unwrap(), b"settings");
 }
 
-/// Kills the program with SIGKILL as soon as there is a checkpoint, and resumes: the model is that
-/// of a run that was not killed.
-#[test]
-fn a_killed_run_is_resumed_with_the_same_result() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
+/// Writes a recording of a physical car to `tub`.
+fn recording(folder: &Path) {
     fs::create_dir(folder.join("tub")).unwrap();
     let mut csv = "image_name,steering,throttle\n".to_owned();
     for index in 0..40u32 {
@@ -99,6 +95,15 @@ fn a_killed_run_is_resumed_with_the_same_result() {
         "{\"domain\": \"physical\"}",
     )
     .unwrap();
+}
+
+/// Kills the program with SIGKILL as soon as there is a checkpoint, and resumes: the model is that
+/// of a run that was not killed.
+#[test]
+fn a_killed_run_is_resumed_with_the_same_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    recording(folder);
     fs::write(
         folder.join("training.toml"),
         "network = \"small\"\n[input]\nwidth = 32\nheight = 24\n[training]\nbatch = 4\n",
@@ -157,4 +162,82 @@ fn a_killed_run_is_resumed_with_the_same_result() {
             .collect::<Vec<_>>()
     };
     assert!(weights("it.onnx") == weights("whole/it.onnx"));
+}
+
+#[test]
+fn an_interrupted_run_says_how_to_continue() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    recording(folder);
+    // Far longer than the test.
+    let recipe = "network = \"small\"\n[input]\nwidth = 32\nheight = 24\n[training]\nbatch = 4\n\
+                  patience = 10000\nepochs = 10000\n";
+    fs::write(folder.join("training.toml"), recipe).unwrap();
+    let arguments = [
+        "train",
+        "--data",
+        "tub",
+        "--recipe",
+        "training.toml",
+        "--out",
+        "my car",
+    ];
+    let mut running = Command::new(env!("CARGO_BIN_EXE_pilotage-training"))
+        .args(arguments)
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !folder.join("my car.checkpoint").exists() && running.try_wait().unwrap().is_none() {
+        sleep(Duration::from_millis(1));
+    }
+    let id = running.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
+    assert!(sent.success());
+    let ended = running.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{ended:?}");
+    let text = String::from_utf8(ended.stderr).unwrap();
+    assert!(
+        text.contains("interrupted; the same command with --resume"),
+        "{text}"
+    );
+
+    // With another number of passes, it is another run; a new one says what comes next.
+    let few = |more: &str| {
+        let few = ["--epochs", "1", more];
+        run(folder, &[&arguments[..], &few].concat())
+    };
+    let refused = String::from_utf8(few("--resume").stderr).unwrap();
+    assert!(refused.contains("or other --epochs"), "{refused}");
+    let trained = few("--force");
+    let text = String::from_utf8(trained.stdout).unwrap();
+    assert!(
+        text.contains("next: pilotage compile 'my car.toml'"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_recording_without_commands_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    recording(folder);
+    fs::create_dir(folder.join("pictures")).unwrap();
+    for index in 0..40 {
+        let name = format!("{index}.png");
+        fs::copy(
+            folder.join("tub").join(&name),
+            folder.join("pictures").join(&name),
+        )
+        .unwrap();
+    }
+    let arguments = [
+        "train", "--data", "pictures", "--domain", "physical", "--out", "car",
+    ];
+    let refused = error(&run(folder, &arguments));
+    assert!(
+        refused.contains("error: pictures: most frames have neither steering"),
+        "{refused}"
+    );
 }

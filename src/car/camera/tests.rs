@@ -17,8 +17,10 @@ fn accepted(text: &str) -> Car {
 fn each_kind_of_camera_is_configured_as_written() {
     let capture = |text: &str| {
         let text = format!("[actuator]\nkind = \"dry-run\"\n[camera]\n{text}");
-        let capture = accepted(&text).capture;
-        capture.unwrap()
+        let car = accepted(&text);
+        // The default name is the simulated car's.
+        assert_eq!(car.name, "car without a name");
+        car.capture.unwrap()
     };
     assert_eq!(accepted("").capture, None);
 
@@ -117,6 +119,12 @@ fn an_invalid_camera_is_refused_with_its_line() {
             "kind = \"v4l\"\ndevice = \"/dev/video0\"\ncommand = [\"cat\"]",
             4,
             "camera.command`: is for a camera of kind `pipe`, and this one is `v4l`",
+        ),
+        (
+            "kind = \"folder\"\nfolder = \"it\"\ndevice = \"/dev/video0\"\nformat = \"YUYV\"",
+            4,
+            "camera.device`: is for a camera of kind `v4l`, and this one is `folder`; remove it, and \
+             `format`, too",
         ),
         (
             "format = \"YUYV\"",

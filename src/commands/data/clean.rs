@@ -42,6 +42,13 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         print(format_args!("{marked} of {of} records would be left out"));
         return Ok(ExitCode::SUCCESS);
     }
+    if marked == 0 {
+        print(format_args!(
+            "{}: nothing is marked; all {of} records are used",
+            options.folder.display()
+        ));
+        return Ok(ExitCode::SUCCESS);
+    }
     marks.write()?;
     print(format_args!(
         "{marked} of {of} records are left out from now on; {} lists them",

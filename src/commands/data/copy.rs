@@ -130,6 +130,33 @@ impl Drop for Copy {
     }
 }
 
+/// The path without links, as far as it exists.
+pub(super) fn real(folder: &Path) -> anyhow::Result<PathBuf> {
+    let absolute = std::path::absolute(folder).with_context(|| folder.display().to_string())?;
+    for known in absolute.ancestors() {
+        match known.canonicalize() {
+            Ok(real) => {
+                let rest = absolute.strip_prefix(known).unwrap_or(Path::new(""));
+                return Ok(real.join(rest));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| folder.display().to_string()),
+        }
+    }
+    Ok(absolute)
+}
+
+/// Refuses a new recording `to` within the recording `from`, which is not changed.
+pub(super) fn check_outside(to: &Path, from: &Path) -> anyhow::Result<()> {
+    ensure!(
+        !real(to)?.starts_with(real(from)?),
+        "{}: lies in {}, which is not changed; name a folder elsewhere",
+        to.display(),
+        from.display()
+    );
+    Ok(())
+}
+
 /// Copies the records to the `copies`, each record to the one that `place` names by its index.
 /// Pictures are copied as they are, unless they need their orientation applied or a tub needs a PNG
 /// as JPEG.

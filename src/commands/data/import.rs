@@ -7,7 +7,7 @@ use anyhow::{bail, ensure};
 use pilotage_dataset::Recording;
 use pilotage_vehicle::Domain;
 
-use super::copy::{Copy, Form, copy};
+use super::copy::{Copy, Form, check_outside, copy};
 use super::{LogArguments, warn};
 
 /// Options of `pilotage data import`.
@@ -46,9 +46,10 @@ fn correction(text: &str) -> Result<f64, String> {
 ///
 /// # Errors
 /// Fails if the recording cannot be read, too many of its pictures are bad, the new folder is not
-/// empty, or a file cannot be written. The new folder does not exist then.
+/// empty or lies in the recording, or a file cannot be written. The new folder does not exist then.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let form = Form::of(&options.to, options.tub)?;
+    check_outside(&options.to, &options.from)?;
     let mut recording = Recording::open_with(&options.from, &options.log.options()?)?;
     warn(recording.notes());
     options.change(&mut recording)?;

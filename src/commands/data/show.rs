@@ -32,6 +32,8 @@ pub struct Options {
 
 /// Bars of a histogram.
 const BARS: usize = 11;
+/// The largest value of a histogram.
+const LIMITS: [f64; 6] = [1.0, 0.5, 0.2, 0.1, 0.05, 0.02];
 /// An interval longer than this many medians is a gap.
 const GAP: f64 = 3.0;
 /// A steering smaller than this is straight.
@@ -93,8 +95,10 @@ struct Range {
 struct Spread {
     #[serde(flatten)]
     range: Range,
-    /// Records in each of equal parts from -1 to 1.
+    /// Records in each of equal parts from `-histogram_limit` to `histogram_limit`.
     histogram: [usize; BARS],
+    /// The least of 0.02, 0.05, 0.1, 0.2, 0.5 and 1 that is at least every absolute value.
+    histogram_limit: f64,
 }
 
 /// Reads the recording and prints what it contains.
@@ -295,15 +299,26 @@ impl Range {
     }
 }
 
+/// The least of [`LIMITS`] that is at least `largest`.
+fn limit(largest: f64) -> f64 {
+    let mut limits = LIMITS.into_iter().rev();
+    limits.find(|&limit| limit >= largest).unwrap_or(1.0)
+}
+
 impl Spread {
     fn of(values: &[f64]) -> Option<Self> {
+        let range = Range::of(values)?;
+        let limit = limit(range.least.abs().max(range.largest.abs()));
         let mut histogram = [0; BARS];
         for value in values {
-            let place = (value + 1.0) / 2.0 * BARS as f64;
+            let place = (value / limit + 1.0) / 2.0 * BARS as f64;
             histogram[(place as usize).min(BARS - 1)] += 1;
         }
-        let range = Range::of(values)?;
-        Some(Self { range, histogram })
+        Some(Self {
+            range,
+            histogram,
+            histogram_limit: limit,
+        })
     }
 
     fn bars(&self) -> String {
@@ -311,9 +326,9 @@ impl Spread {
         let most = self.histogram.iter().copied().max().unwrap_or(0).max(1);
         let mut text = String::new();
         for (index, &count) in self.histogram.iter().enumerate() {
-            let middle = (2.0 * index as f64 + 1.0) / BARS as f64 - 1.0;
+            let middle = ((2.0 * index as f64 + 1.0) / BARS as f64 - 1.0) * self.histogram_limit;
             let bar = "#".repeat((count * LENGTH).div_ceil(most));
-            let _ = write!(text, "\n  {middle:>6.2} {count:>7} {bar}");
+            let _ = write!(text, "\n  {middle:>7.3} {count:>7} {bar}");
         }
         text
     }

@@ -1,15 +1,14 @@
 //! `pilotage data split`: holds a part of a recording back.
 
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use pilotage_console::print;
 use pilotage_dataset::{Record, Recording};
 
-use super::copy::{Copy, Form, copy};
+use super::copy::{Copy, Form, check_outside, copy, real};
 use super::warn;
 
 /// Options of `pilotage data split`.
@@ -103,9 +102,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// Refuses folders of which one would lie in another: nothing is written into the recording.
 fn check_folders(options: &Options) -> anyhow::Result<()> {
-    let folders = [&options.from, &options.train, &options.validation];
-    let [from, train, validation] = folders.map(|folder| real(folder));
-    let (from, train, validation) = (from?, train?, validation?);
+    let (train, validation) = (real(&options.train)?, real(&options.validation)?);
     for (one, other) in [(&train, &validation), (&validation, &train)] {
         ensure!(
             !one.starts_with(other),
@@ -114,32 +111,9 @@ fn check_folders(options: &Options) -> anyhow::Result<()> {
             options.validation.display()
         );
     }
-    for (folder, named) in [(&train, &options.train), (&validation, &options.validation)] {
-        if folder.starts_with(&from) {
-            bail!(
-                "{}: lies in {}, which is not changed; name a folder elsewhere",
-                named.display(),
-                options.from.display()
-            );
-        }
-    }
+    check_outside(&options.train, &options.from)?;
+    check_outside(&options.validation, &options.from)?;
     Ok(())
-}
-
-/// The path without links, as far as it exists.
-fn real(folder: &Path) -> anyhow::Result<PathBuf> {
-    let absolute = std::path::absolute(folder).with_context(|| folder.display().to_string())?;
-    for known in absolute.ancestors() {
-        match known.canonicalize() {
-            Ok(real) => {
-                let rest = absolute.strip_prefix(known).unwrap_or(Path::new(""));
-                return Ok(real.join(rest));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(|| folder.display().to_string()),
-        }
-    }
-    Ok(absolute)
 }
 
 impl Division {

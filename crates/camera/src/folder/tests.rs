@@ -104,11 +104,18 @@ fn unusable_pictures_are_reported_by_name() {
 
     picture(folder.path(), "wide.png", 1, 30);
     let wide = message(FolderCamera::open(&source, &config));
-    assert!(wide.ends_with("is 30x16 pixels, but `camera.width` and `camera.height` say 32x16"));
+    assert!(
+        wide.contains("1 of 1 pictures have another size")
+            && wide.contains("32x16; the first is wide.png, 30x16"),
+        "{wide}"
+    );
 
     fs::write(folder.path().join("a.png"), "no picture").unwrap();
     let garbage = message(FolderCamera::open(&source, &config));
-    assert!(garbage.contains("a.png: "), "{garbage}");
+    assert!(
+        garbage.contains("1 of 2 pictures cannot be used, more than 5 %: a.png is neither"),
+        "{garbage}"
+    );
 
     let nowhere = FolderSource {
         folder: folder.path().join("nowhere"),
@@ -116,4 +123,40 @@ fn unusable_pictures_are_reported_by_name() {
     };
     let nowhere = message(FolderCamera::open(&nowhere, &config));
     assert!(nowhere.contains("nowhere: No such file"), "{nowhere}");
+}
+
+#[test]
+fn few_unusable_pictures_are_passed_over_and_many_are_refused_with_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut list = "image_name,v\n".to_owned();
+    for index in 0..60 {
+        let name = format!("{index:02}.png");
+        list += &format!("{name},1\n");
+        match index {
+            0 => fs::write(folder.path().join(name), "").unwrap(),
+            1 => {}
+            2 => picture(folder.path(), &name, 1, 30),
+            _ => picture(folder.path(), &name, 1, 32),
+        }
+    }
+    fs::write(folder.path().join("data.csv"), list).unwrap();
+    let (source, mut config) = config(folder.path(), true);
+    config.rate = 200.0;
+    let mut camera = FolderCamera::open(&source, &config).unwrap();
+    camera.check().unwrap();
+    let mut frame = frame();
+    camera.next(&mut frame).unwrap();
+    assert_eq!(frame.sequence, 3);
+    assert_eq!(camera.counters().broken, 3);
+
+    for name in ["03.png", "04.png"] {
+        fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    let camera = FolderCamera::open(&source, &config).unwrap();
+    let many = camera.check().unwrap_err().to_string();
+    assert!(
+        many.contains("4 of 60 pictures cannot be used, more than 5 %: 00.png is empty")
+            && many.contains("`pilotage data clean`"),
+        "{many}"
+    );
 }

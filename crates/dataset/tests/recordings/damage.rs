@@ -287,11 +287,31 @@ fn folders_without_a_recording_are_errors_that_say_what_to_do() {
         error.starts_with("FOLDER: no pictures (.png, .jpg, .jpeg) there"),
         "{error}"
     );
+    // Neither hidden folders nor those without a recording are named.
+    folder.write(".java/1.jpg", "").write("notes/it.txt", "");
+    assert!(!folder.error().contains("such as"), "{}", folder.error());
     folder.write("tub/manifest.json", "[]");
     let error = folder.error();
     assert!(
         error.ends_with("name a folder in it, such as FOLDER/tub"),
         "{error}"
+    );
+    // The lists and pictures of a recording are not the recording.
+    folder.write("tub/images/1.jpg", jpeg(1));
+    for (named, of) in [
+        ("tub/manifest.json", "tub"),
+        ("tub/images/1.jpg", "tub/images"),
+    ] {
+        let error = Recording::open(&folder.path().join(named)).unwrap_err();
+        let error = folder.shorten(&error.to_string());
+        let expected = format!("is a file of a recording; name its folder, FOLDER/{of}");
+        assert!(error.ends_with(&expected), "{error}");
+    }
+    let pictures = Recording::open(&folder.path().join("tub/images")).unwrap();
+    let notes: Vec<String> = pictures.notes().iter().map(ToString::to_string).collect();
+    assert!(
+        matches!(&notes[..], [note] if note.contains("folder above") && note.ends_with("tub/manifest.json")),
+        "{notes:?}"
     );
     folder.list("image_name\n").write("manifest.json", "[]");
     let both = "FOLDER: has both data.csv and manifest.json; move one of them to another folder";

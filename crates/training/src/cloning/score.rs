@@ -83,7 +83,7 @@ impl fmt::Display for ScoreTable<'_> {
             if let Some(straight) = score.straight {
                 line(f, "  always straight", straight, None)?;
             }
-            line(f, "  always the mean", score.mean, None)?;
+            line(f, "  always the mean of training", score.mean, None)?;
         }
         Ok(())
     }

@@ -59,7 +59,7 @@ pub enum StateError {
     Earlier(PathBuf),
     /// The state belongs to other frames or settings.
     #[error(
-        "{} was made with other recordings, another recipe or another network; use those, or \
+        "{} was made with other recordings, another recipe or network, or other --epochs; use those, or \
          start anew with --force", .0.display()
     )]
     Other(PathBuf),

@@ -73,6 +73,6 @@ fn report(result: &Optimised) {
         "{name}: wrote {}{}; next: pilotage compile {}",
         onnx.unwrap_or_default(),
         result.toml.display(),
-        result.toml.display()
+        crate::for_shell(&result.toml)
     ));
 }
