@@ -137,6 +137,7 @@ pub fn compile_run(
         domain: recipe.domain,
         precision: recipe.precision.name().to_owned(),
         preprocessing: as_json(serde_json::to_value(&preprocess), "input")?,
+        frame_size: frames.as_ref().and_then(|frames| frames.size),
         outputs: model.outputs_in(&made.units),
         throttle: recipe.throttle.map(|throttle| throttle.constant),
         recipe: as_json(serde_json::to_value(recipe), "model")?,
