@@ -162,7 +162,13 @@ pub fn names() -> impl Iterator<Item = &'static str> + Clone {
 
 /// A suggestion for an unknown name.
 fn hint(name: &str) -> String {
-    pilotage_config::suggest(name, names())
+    let extension = Path::new(name).extension();
+    match extension.and_then(|extension| extension.to_str()) {
+        Some("onnx") => "it is a model: `pilotage compile` makes an .engine file of it".to_owned(),
+        Some("toml") => "it is a recipe: `pilotage compile` makes an .engine file of it".to_owned(),
+        Some("engine") => "a file is named by `engine.file`".to_owned(),
+        _ => pilotage_config::suggest(name, names()),
+    }
 }
 
 /// The file of the compiled-in engine `name`.

@@ -288,6 +288,14 @@ fn what_cannot_be_replayed_is_refused_with_a_reason() {
         ),
         (&["it", "--engine", "pilotnt"], "did you mean `pilotnet`?"),
         (&["it", "--engine", "no.engine"], "no.engine: No such file"),
+        (
+            &["it", "--engine", "mine.onnx"],
+            "it is a model: `pilotage compile` makes an .engine file of it",
+        ),
+        (
+            &["it", "--engine", "mine.toml"],
+            "it is a recipe: `pilotage compile` makes an .engine file of it",
+        ),
     ] {
         let error = refused(folder.path(), arguments);
         assert!(error.contains(expected), "{arguments:?}: {error}");
