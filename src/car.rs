@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pilotage_camera::CameraConfig;
-use pilotage_config::{ConfigError, LONGEST_FILE, ReadError, Source};
+use pilotage_config::{ConfigError, FileKind, LONGEST_FILE, ReadError, Source};
 use pilotage_drivelog::Keep;
 use pilotage_engine::InstructionSet;
 use pilotage_guard::drivers::ActuatorSettings;
@@ -233,7 +233,7 @@ impl Car {
             None => ("car.toml".to_owned(), DEFAULT.to_owned(), Path::new("")),
         };
         let source = Source::new(&name, &text);
-        let mut settings: Settings = source.parse()?;
+        let mut settings: Settings = source.parse_as(FileKind::Car)?;
         let origin = Origin::of(&source, &name)?;
         let car = validate::car(&settings, &source, folder, &origin)?;
         let written = settings.clone();
@@ -256,7 +256,7 @@ impl Car {
     /// Fails if the text is not valid.
     pub fn from_toml(file: &str, text: &str) -> Result<Self, CarError> {
         let source = Source::new(file, text);
-        let settings = source.parse()?;
+        let settings = source.parse_as(FileKind::Car)?;
         let origin = Origin::of(&source, file)?;
         Ok(validate::car(&settings, &source, Path::new(""), &origin)?)
     }

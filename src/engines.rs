@@ -2,6 +2,7 @@
 
 pub mod builder;
 mod fallback;
+mod fit;
 pub mod gpu;
 mod process;
 
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use pilotage_engine::{Bundle, BundleError, CpuEngine, CpuError, CpuOptions, Engine};
+use pilotage_engine::{Bundle, BundleError, CpuEngine, CpuError, CpuOptions, Engine, FrameSize};
 use pilotage_gpu::TensorRtPaths;
 use pilotage_vehicle::Domain;
 use pilotage_vision::Preprocess;
@@ -23,6 +24,8 @@ use crate::pilot::{DecodeError, Decoder};
 use crate::signature::{self, Signature, SignatureError, Trust};
 
 pub use fallback::{Backoff, Fallback, OtherPorts};
+pub use fit::Misfit;
+pub(crate) use fit::fit_camera;
 pub use process::{Limits as ProcessLimits, NotStarted, ProcessEngine, serve};
 
 mod embedded {
@@ -41,6 +44,8 @@ pub struct Loaded {
     pub decoder: Decoder,
     /// Where the engine may drive.
     pub domain: Domain,
+    /// The size of the frames that the engine was compiled with, if it is known.
+    pub frame_size: Option<FrameSize>,
     /// What an operator should know before the engine drives.
     pub notes: Vec<String>,
 }
@@ -157,7 +162,13 @@ pub fn names() -> impl Iterator<Item = &'static str> + Clone {
 
 /// A suggestion for an unknown name.
 fn hint(name: &str) -> String {
-    pilotage_config::suggest(name, names())
+    let extension = Path::new(name).extension();
+    match extension.and_then(|extension| extension.to_str()) {
+        Some("onnx") => "it is a model: `pilotage compile` makes an .engine file of it".to_owned(),
+        Some("toml") => "it is a recipe: `pilotage compile` makes an .engine file of it".to_owned(),
+        Some("engine") => "a file is named by `engine.file`".to_owned(),
+        _ => pilotage_config::suggest(name, names()),
+    }
 }
 
 /// The file of the compiled-in engine `name`.
@@ -280,12 +291,7 @@ pub fn load_with(car: &Car, setup: &GpuSetup) -> Result<Loaded, LoadError> {
         reason,
     })?;
     let manifest = &bundle.manifest;
-    let preprocess = Preprocess::deserialize(&manifest.preprocessing).map_err(|reason| {
-        LoadError::Preprocessing {
-            name: name.clone(),
-            reason,
-        }
-    })?;
+    let preprocess = preprocess(&name, &bundle)?;
     let decoder = Decoder::new(&manifest.outputs, manifest.throttle).map_err(|reason| {
         LoadError::Outputs {
             name: name.clone(),
@@ -299,7 +305,17 @@ pub fn load_with(car: &Car, setup: &GpuSetup) -> Result<Loaded, LoadError> {
         preprocess,
         decoder,
         domain: manifest.domain,
+        frame_size: manifest.frame_size,
         notes,
+    })
+}
+
+/// How the engine `name` converts a frame.
+fn preprocess(name: &str, bundle: &Bundle) -> Result<Preprocess, LoadError> {
+    let parsed = Preprocess::deserialize(&bundle.manifest.preprocessing);
+    parsed.map_err(|reason| LoadError::Preprocessing {
+        name: name.to_owned(),
+        reason,
     })
 }
 

@@ -387,6 +387,14 @@ fn check_only_checks() {
             ":2: `engine.name`: there is no compiled-in engine `pilotnett`: did you mean `pilotnet`?",
         ),
         ("[camera]\nwidth = 320\nheight = 240\n", "crop"),
+        (
+            "model = \"mine.onnx\"\nprecision = \"int8\"\n",
+            "is an engine's recipe (docs/recipes.md), not a car.toml (docs/car.md); `pilotage compile`",
+        ),
+        (
+            "[engine]\nname = \"mine.engine\"\n",
+            "`mine.engine`: a file is named by `engine.file`",
+        ),
         ("[simulator]\ncircuit = \"nowhere.csv\"\n", "nowhere.csv"),
         (
             "[camera]\nkind = \"folder\"\nfolder = \"unseen\"\n[actuator]\nkind = \"dry-run\"\n",

@@ -8,7 +8,8 @@ use std::process::{Command, Output, Stdio};
 
 use minisign::KeyPair;
 use pilotage::engines;
-use serde_json::Value;
+use pilotage_engine::{Bundle, FrameSize};
+use serde_json::{Value, json};
 
 fn pilotage(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pilotage"))
@@ -174,4 +175,112 @@ fn inspect_reports_invalid_engine_files() {
             .unwrap()
             .contains("did you mean `pilotnet`?")
     );
+}
+
+/// Writes the compiled-in engine to `folder`, as if it had been compiled on frames of this size.
+fn engine_of(folder: &Path, [width, height]: [u32; 2], crop: Option<Value>) {
+    let mut bundle = Bundle::read(engines::compiled_in("pilotnet").unwrap()).unwrap();
+    bundle.manifest.frame_size = Some(FrameSize { width, height });
+    let preprocessing = bundle.manifest.preprocessing.as_object_mut().unwrap();
+    preprocessing.remove("crop");
+    preprocessing.extend(crop.map(|crop| ("crop".to_owned(), crop)));
+    fs::write(folder.join("my.engine"), bundle.write().unwrap()).unwrap();
+}
+
+/// The status, and what is printed on both streams.
+fn outcome(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = pilotage(arguments);
+    let printed = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(printed).unwrap())
+}
+
+#[test]
+fn a_camera_of_another_size_than_the_engines_frames_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let car = folder.join("car.toml");
+    let car = car.to_str().unwrap();
+    fs::write(car, "[engine]\nfile = \"my.engine\"\n").unwrap();
+    let crop = |y: u32| Some(json!({"x": 0, "y": y, "width": 160, "height": 60}));
+
+    // The crop of a frame of 160x120 is another part of one of 640x480.
+    engine_of(folder, [160, 120], crop(60));
+    let results = folder.join("results");
+    let race = ["--circuits", "simple", "--out", results.to_str().unwrap()];
+    for command in [
+        &["check", car][..],
+        &["drive", "--car", car, "--pace", "fast", "--frames", "2"],
+        &[&["race", "--car", car], &race[..]].concat(),
+    ] {
+        let (status, printed) = outcome(command);
+        assert_eq!(status, Some(2), "{command:?}: {printed}");
+        for expected in [
+            "`pilotnet` was compiled for frames of 160x120",
+            "the camera's frames of 640x480",
+            "set `camera.width` to 160 and `camera.height` to 120",
+        ] {
+            assert!(printed.contains(expected), "{command:?}: {printed}");
+        }
+    }
+    assert!(!results.exists(), "nothing is raced");
+    let (_, findings) = outcome(&["doctor", "--car", car, "--json"]);
+    let findings: Value = serde_json::from_str(&findings).unwrap();
+    assert_eq!(findings[0]["level"], "problem", "{findings}");
+
+    // The whole picture may be of any size, but not of another shape.
+    engine_of(folder, [1280, 720], None);
+    let (status, printed) = outcome(&["check", car]);
+    assert_eq!(status, Some(0), "{printed}");
+    assert!(printed.contains("another aspect ratio"), "{printed}");
+    assert!(printed.contains("sound, with 1 warning"), "{printed}");
+    for (size, crop) in [([160, 120], None), ([640, 480], crop(240))] {
+        engine_of(folder, size, crop);
+        let (status, printed) = outcome(&["check", car]);
+        assert_eq!(status, Some(0), "{printed}");
+        assert_eq!(printed, format!("{car}: sound\n"));
+    }
+}
+
+#[test]
+fn a_crop_outside_the_cameras_frames_is_reported_with_its_engine_and_the_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let car = folder.path().join("small.toml");
+    fs::write(&car, "[camera]\nwidth = 160\nheight = 120\n").unwrap();
+    let car = car.to_str().unwrap();
+    for command in [
+        &["check", car][..],
+        &["drive", "--car", car, "--pace", "fast", "--frames", "2"],
+    ] {
+        let (status, printed) = outcome(command);
+        assert_eq!(status, Some(2), "{printed}");
+        assert_eq!(printed.lines().count(), 1, "{printed}");
+        for expected in [
+            "engine `pilotnet` crops 640x240 pixels at (0, 240)",
+            "the camera's frames of 160x120: set `camera.width` and `camera.height`",
+            "at least 640x480",
+        ] {
+            assert!(printed.contains(expected), "{command:?}: {printed}");
+        }
+    }
+    assert!(outcome(&["check", car]).1.contains("small.toml: "));
+}
+
+#[test]
+fn an_engine_of_the_simulator_is_a_warning_for_a_physical_car() {
+    let folder = tempfile::tempdir().unwrap();
+    engine_file(folder.path());
+    let donkeycar = Path::new(env!("CARGO_MANIFEST_DIR")).join("cars/donkeycar.toml");
+    let text = fs::read_to_string(donkeycar).unwrap();
+    let car = folder.path().join("car.toml");
+    fs::write(&car, text.replace("mine.engine", "my.engine")).unwrap();
+    let car = car.to_str().unwrap();
+    let trained = "pilotnet was trained in the simulator, so the guard will not arm this car";
+    let (status, printed) = outcome(&["check", car]);
+    assert_eq!(status, Some(0), "{printed}");
+    assert!(printed.contains(trained), "{printed}");
+    let (_, findings) = outcome(&["doctor", "--car", car, "--json"]);
+    let findings: Value = serde_json::from_str(&findings).unwrap();
+    assert_eq!(findings[0]["level"], "warning", "{findings}");
+    assert!(findings[0]["found"].to_string().contains(trained));
+    assert!(findings[0]["fix"].to_string().contains("engine.file"));
 }

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use pilotage_engine::{Bundle, Meaning};
+use pilotage_engine::{Bundle, FrameSize, Meaning};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -289,6 +289,14 @@ fn what_cannot_be_replayed_is_refused_with_a_reason() {
         ),
         (&["it", "--engine", "pilotnt"], "did you mean `pilotnet`?"),
         (&["it", "--engine", "no.engine"], "no.engine: No such file"),
+        (
+            &["it", "--engine", "mine.onnx"],
+            "it is a model: `pilotage compile` makes an .engine file of it",
+        ),
+        (
+            &["it", "--engine", "mine.toml"],
+            "it is a recipe: `pilotage compile` makes an .engine file of it",
+        ),
     ] {
         let error = refused(folder.path(), arguments);
         assert!(error.contains(expected), "{arguments:?}: {error}");
@@ -322,7 +330,23 @@ fn what_cannot_be_replayed_is_refused_with_a_reason() {
     }
     let error = refused(folder.path(), &["it"]);
     assert!(
-        error.contains("engine `pilotnet`, pictures of 320x240"),
+        error.contains("engine `pilotnet` crops 640x240 pixels at (0, 240)")
+            && error.contains("the recording's pictures of 320x240: name an engine"),
+        "{error}"
+    );
+    // Pictures that the crop fits, but of another size than those that the engine was compiled on.
+    let mut bundle = Bundle::read(pilotage::engines::compiled_in("pilotnet").unwrap()).unwrap();
+    bundle.manifest.preprocessing["crop"] =
+        serde_json::json!({"x": 0, "y": 60, "width": 160, "height": 60});
+    bundle.manifest.frame_size = Some(FrameSize {
+        width: 160,
+        height: 120,
+    });
+    fs::write(folder.path().join("small.engine"), bundle.write().unwrap()).unwrap();
+    let error = refused(folder.path(), &["it", "--engine", "small.engine"]);
+    assert!(
+        error.contains("was compiled for frames of 160x120")
+            && error.contains("replay a recording of 160x120"),
         "{error}"
     );
 }

@@ -21,7 +21,8 @@ pub struct Options {
 }
 
 /// Reads the file and the files that it names, and prints whether they are valid. An engine file
-/// that does not exist yet is only noted.
+/// that does not exist yet is only noted, and an engine that the guard will not arm the car for is a
+/// warning, as `pilotage drive` reports it.
 ///
 /// # Errors
 /// Fails if the file cannot be read or is not valid; the message names the place in the file.
@@ -44,6 +45,11 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         }
         loaded => loaded?,
     };
+    let misfits = engine.fit_car(&car);
+    let misfits = misfits.with_context(|| file.display().to_string())?;
+    for misfit in &misfits {
+        pilotage_console::say_always(format_args!("warning: {}: {misfit}", file.display()));
+    }
     let (width, height) = (car.camera.width as u32, car.camera.height as u32);
     let format = match car.capture.as_ref().map(|capture| &capture.source) {
         Some(Source::V4l(source)) => source.format.map(Fourcc::pixels),
@@ -53,6 +59,9 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let format = format.unwrap_or(PixelFormat::Rgb8);
     Vision::new(&engine.preprocess, width, height, format)
         .context("the camera's frames do not fit the engine's input")?;
-    pilotage_console::print(format_args!("{}: sound", file.display()));
+    pilotage_console::print(match misfits.len() {
+        0 => format!("{}: sound", file.display()),
+        count => format!("{}: sound, with {count} warning(s)", file.display()),
+    });
     Ok(ExitCode::SUCCESS)
 }

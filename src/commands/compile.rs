@@ -204,6 +204,10 @@ fn compiled(chosen: Chosen, name: &str, cache: Option<&Cache>) -> anyhow::Result
         ));
     }
     compiled.map_err(|error| {
+        let (error, warnings) = error.split();
+        for warning in warnings {
+            say_always(format_args!("warning: {warning}"));
+        }
         // It may quote names from the model or its metadata, which are untrusted: they must not
         // control a terminal. The table of a failed gate has lines.
         let control = |c: char| c.is_control() && c != '\n';

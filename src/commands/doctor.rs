@@ -58,12 +58,22 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 fn engine(car: &Car) -> Finding {
     let part = "engine";
     match engines::load(car) {
-        Ok(loaded) => Finding {
-            part,
-            level: Level::Fine,
-            found: format!("{}, {}", loaded.name, loaded.engine.describe()),
-            fix: None,
-        },
+        Ok(loaded) => {
+            let (level, misfits) = match loaded.fit_car(car) {
+                Ok(misfits) if misfits.is_empty() => (Level::Fine, misfits),
+                Ok(misfits) => (Level::Warning, misfits),
+                Err(misfit) => (Level::Problem, vec![misfit]),
+            };
+            let problems = misfits.iter().map(|misfit| format!("; {}", misfit.problem));
+            let problems: String = problems.collect();
+            let fixes: Vec<&str> = misfits.iter().map(|misfit| &*misfit.fix).collect();
+            Finding {
+                part,
+                level,
+                found: format!("{}, {}{problems}", loaded.name, loaded.engine.describe()),
+                fix: (!fixes.is_empty()).then(|| fixes.join("; ")),
+            }
+        }
         Err(error) => Finding {
             part,
             level: Level::Problem,

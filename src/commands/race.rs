@@ -20,6 +20,7 @@ use pilotage_engine::InstructionSet;
 use super::drive::{ConditionOptions, SimulatorOptions, choose_engine};
 use crate::car::{BackendKind, Car, Settings};
 use crate::drive::{Request, Start, catch_signals};
+use crate::engines::fit_camera;
 use crate::plot::Track;
 use crate::results::{Compared, compared, safe, sha256_of_file};
 use crate::simulation::Pace;
@@ -249,6 +250,13 @@ impl Options {
         let frames_lost = self.conditions.dropped()?;
         let start: Option<Start> = self.conditions.start()?;
         let car_sha256 = self.car.as_deref().map(sha256_of_file).transpose()?;
+        let usual = circuits.first().context("name a circuit with --circuits")?;
+        for engine in engines {
+            let misfit = fit_camera(&self.car(usual, Some(engine))?)?;
+            if let Some(misfit) = misfit {
+                say(format_args!("warning: {misfit}"));
+            }
+        }
         let mut raced = Vec::new();
         let mut conditions = None;
         for circuit in circuits {

@@ -64,7 +64,7 @@ fn simulated_by_engine(request: &Request, to: To) -> anyhow::Result<Parts> {
     let car = &request.car;
     let reference = request.reference.as_deref().map(reference).transpose()?;
     let (world, dropped) = simulated(request)?;
-    let loaded = load(car)?;
+    let loaded = load(request)?;
     let (engine, backend, domain) = (loaded.name.clone(), loaded.engine.describe(), loaded.domain);
     let drive = match guard_beside(car) {
         true => {
@@ -128,14 +128,8 @@ fn simulated_by_hand(request: &Request, to: To) -> anyhow::Result<Parts> {
 
 fn physical_by_engine(request: &Request, capture: &CameraConfig, to: To) -> anyhow::Result<Parts> {
     let car = &request.car;
-    let loaded = load(car)?;
+    let loaded = load(request)?;
     let (engine, backend, domain) = (loaded.name.clone(), loaded.engine.describe(), loaded.domain);
-    if (domain, car.limits.spec().actuator) == (Domain::Simulated, Domain::Physical) {
-        say(&format!(
-            "warning: engine {engine} was trained in the simulator, so the guard will not arm this \
-             car for it: name one that was trained on what its camera sees, `engine.file`"
-        ));
-    }
     let camera = camera::open(capture)?;
     let described = camera.describe();
     let recording = in_loop(car, &*camera, to, None)?;
@@ -225,10 +219,14 @@ fn guard_beside(car: &Car) -> bool {
     (car.simulator.pace, car.simulator.latency) == (Pace::Real, Latency::Measured)
 }
 
-fn load(car: &Car) -> anyhow::Result<Loaded> {
-    let loaded = engines::load(car)?;
+fn load(request: &Request) -> anyhow::Result<Loaded> {
+    let loaded = engines::load(&request.car)?;
     for note in &loaded.notes {
         say(&format!("note: {note}"));
+    }
+    let misfits = loaded.fit_car(&request.car)?;
+    for misfit in misfits.iter().filter(|_| !request.quiet) {
+        say(&format!("warning: {misfit}"));
     }
     Ok(loaded)
 }

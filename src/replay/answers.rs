@@ -56,9 +56,11 @@ impl Answers {
     /// bad or of different sizes.
     pub fn of(recording: &Recording, car: &Car) -> anyhow::Result<Self> {
         let loaded = engines::load(car)?;
-        let (engine, domain, notes) = (loaded.name.clone(), loaded.domain, loaded.notes);
         let backend = loaded.engine.describe();
         let (width, height) = first_size(recording)?;
+        let misfit = loaded.fit_pictures((width, height))?;
+        let (engine, domain, mut notes) = (loaded.name, loaded.domain, loaded.notes);
+        notes.extend(misfit.map(|misfit| misfit.to_string()));
         let next = Rc::default();
         let camera = Fed {
             next: Rc::clone(&next),

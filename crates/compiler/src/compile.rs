@@ -1,5 +1,6 @@
 //! Compiles a recipe and its model to an engine file.
 
+mod calibration_frames;
 mod error;
 mod fixed;
 mod ports;
@@ -22,7 +23,7 @@ pub use error::{CompileError, GateTable, ModelError};
 
 use crate::calibrate::{Method, magnitudes};
 use crate::float16::{self, NarrowError, narrow, with_followers};
-use crate::frames::{FEW, Frames};
+use crate::frames::Frames;
 use crate::gate;
 use crate::lower::{PortLayout, Weights, lower_weights};
 use crate::model_file;
@@ -119,27 +120,14 @@ pub fn compile_run(
         value.map_err(|error| source.error(key, error))
     };
     let mut warnings = Vec::new();
-    let frames = match &recipe.calibration {
-        None => None,
-        Some(settings) => {
-            let path = folder.join(&settings.frames);
-            let (input, most) = (&recipe.input, settings.max_frames);
-            let mut frames = Frames::read_evenly(&path, input, most, run.of(Stage::Frames))?;
-            warnings.append(&mut frames.notes);
-            if frames.pixels.len() < FEW {
-                warnings.push(format!(
-                    "{}: only {} pictures; with fewer than {FEW} the ranges may be too narrow \
-                     and the gate is unreliable",
-                    path.display(),
-                    frames.pixels.len()
-                ));
-            }
-            Some(frames)
-        }
-    };
+    let frames = calibration_frames::read(recipe, source, folder, run, &mut warnings)?;
     let made = match &frames {
-        None => model.float(Vec::new())?,
-        Some(frames) => model.gated(frames, &mut warnings, run)?,
+        None => model.float(Vec::new()),
+        Some(frames) => model.gated(frames, &mut warnings, run),
+    };
+    let made = match made {
+        Ok(made) => made,
+        Err(error) => return Err(error.after(warnings)),
     };
 
     let preprocess = remaining_preprocessing(&recipe.input, &made.plan);
@@ -149,6 +137,7 @@ pub fn compile_run(
         domain: recipe.domain,
         precision: recipe.precision.name().to_owned(),
         preprocessing: as_json(serde_json::to_value(&preprocess), "input")?,
+        frame_size: frames.as_ref().and_then(|frames| frames.size),
         outputs: model.outputs_in(&made.units),
         throttle: recipe.throttle.map(|throttle| throttle.constant),
         recipe: as_json(serde_json::to_value(recipe), "model")?,

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use pilotage_dataset::{DatasetError, Picture, Record, Recording, evenly};
-use pilotage_vision::{Preprocess, VisionError, resize_recorded};
+use pilotage_engine::FrameSize;
+use pilotage_vision::{Preprocess, VisionError, resize_recorded, resized_already};
 
 use crate::progress::Run;
 
@@ -22,6 +23,9 @@ pub struct Frames {
     /// Each frame as rows of interleaved channels in the recipe's colour order, values from 0 to
     /// 255.
     pub pixels: Vec<Vec<u8>>,
+    /// The size of the pictures before the crop, if all have one size and none was cropped and
+    /// resized when it was recorded.
+    pub size: Option<FrameSize>,
     /// What an operator should know about the recording: pictures that are passed over or not
     /// chosen, pictures of several sizes.
     pub notes: Vec<String>,
@@ -116,13 +120,19 @@ impl Frames {
             ));
         }
         let mut pixels = Vec::new();
+        let mut sizes = Vec::new();
         run.pass(chosen.len());
         let resized = |record: &Record, picture| {
-            let frame = resize(&folder.join(&record.picture), &picture, preprocess);
+            let frame = resize(&folder.join(&record.picture), &picture, preprocess)?;
             run.frame();
-            frame
+            Ok::<_, FramesError>((frame_size(&picture, preprocess), frame))
         };
-        let take = |_, frame| pixels.push(frame);
+        let take = |_, (size, frame)| {
+            pixels.push(frame);
+            if !sizes.contains(&size) {
+                sizes.push(size);
+            }
+        };
         let decoded = recording.for_each_picture(&chosen, resized, take)?;
         notes.extend(decoded.notes(&recording).iter().map(ToString::to_string));
         let (path, found) = (folder.to_owned(), pixels.len());
@@ -132,7 +142,15 @@ impl Frames {
         if pixels.windows(2).all(|pair| pair[0] == pair[1]) {
             return Err(FramesError::Constant { path, found });
         }
-        Ok(Self { pixels, notes })
+        let size = match sizes[..] {
+            [size] => size,
+            _ => None,
+        };
+        Ok(Self {
+            pixels,
+            size,
+            notes,
+        })
     }
 
     /// The frames for calibration, and the frames for validation: the last of every nine frames.
@@ -148,6 +166,13 @@ impl Frames {
         }
         (calibration, held_back)
     }
+}
+
+/// The size of the camera's frames that `picture` shows, if it is one of them.
+fn frame_size(picture: &Picture, preprocess: &Preprocess) -> Option<FrameSize> {
+    let (width, height) = (picture.width, picture.height);
+    let is_frame = !resized_already(preprocess, (width, height));
+    is_frame.then_some(FrameSize { width, height })
 }
 
 /// The pixels of the network's input.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pilotage_config::{ConfigError, Source};
+use pilotage_config::{ConfigError, FileKind, Source};
 use pilotage_engine::{Bins, GateLimits, Meaning, TensorRtRecipe};
 use pilotage_vehicle::Domain;
 use pilotage_vision::Preprocess;
@@ -304,7 +304,7 @@ impl Recipe {
     /// The error names the file, the line and the key.
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
         let source = Source::new(file, text);
-        let recipe: Self = source.parse()?;
+        let recipe: Self = source.parse_as(FileKind::EngineRecipe)?;
         recipe.check(&source)?;
         Ok(recipe)
     }

@@ -29,10 +29,12 @@
 //! # Ok::<(), pilotage_config::ConfigError>(())
 //! ```
 
+mod kind;
 mod read;
 mod source;
 mod write;
 
+pub use kind::FileKind;
 pub use read::{LONGEST_FILE, ReadError, read};
 pub use source::{ConfigError, Source, explain_variant, nearest, suggest};
 pub use write::{WriteError, create_part, replace, write_atomically};

@@ -30,13 +30,18 @@ impl fmt::Display for ConfigError {
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
     file: &'a str,
-    text: &'a str,
+    pub(crate) text: &'a str,
 }
 
 impl<'a> Source<'a> {
     /// The text of a file. `file` is its name, for messages only.
     pub fn new(file: &'a str, text: &'a str) -> Self {
         Self { file, text }
+    }
+
+    /// The file's name, for messages.
+    pub fn name(&self) -> &'a str {
+        self.file
     }
 
     /// Parses the file. With `#[serde(deny_unknown_fields)]` on every struct, an unknown key is an

@@ -96,7 +96,7 @@ pub use cpu::{
 };
 pub use gate::{Gate, GateLimits, GatedOutput};
 pub use instruction_set::{InstructionSet, UnknownInstructionSet};
-pub use manifest::{Calibration, GateResult, Manifest, TensorRtRecipe, Trial};
+pub use manifest::{Calibration, FrameSize, GateResult, Manifest, TensorRtRecipe, Trial};
 pub use output::{Bins, Decode, Meaning, Output};
 pub use plan::{Plan, PlanError};
 pub use validation::{PackError, ValidationError, ValidationSet};

@@ -1,5 +1,7 @@
 //! The manifest of an engine file.
 
+use std::fmt;
+
 use pilotage_vehicle::Domain;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,11 @@ pub struct Manifest {
     pub precision: String,
     /// How a camera frame is converted to the input, copied from the recipe.
     pub preprocessing: serde_json::Value,
+    /// The size of the frames that the engine was calibrated and validated on, before the crop.
+    /// Absent without frames, for frames that were cropped and resized already, for frames of
+    /// several sizes, and in engine files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame_size: Option<FrameSize>,
     /// What the outputs mean. The scale of an integer output is part of `scale`, but not of an
     /// output of bins, which are decoded in the same way with any scale.
     pub outputs: Vec<Output>,
@@ -52,6 +59,22 @@ impl Manifest {
             Some(table) => TensorRtRecipe::deserialize(table),
             None => Ok(TensorRtRecipe::default()),
         }
+    }
+}
+
+/// The size of a camera's frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrameSize {
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+}
+
+impl fmt::Display for FrameSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
     }
 }
 

@@ -40,6 +40,13 @@ fn errors_are_one_line_and_name_each_cause_once() {
     ];
     let key = error(&run(folder, &recipe));
     assert!(key.contains("it.toml:2: unknown key `width`"), "{key}");
+    let engine = "model = \"it.onnx\"\nprecision = \"int8\"\n";
+    fs::write(folder.join("it.toml"), engine).unwrap();
+    let kind = error(&run(folder, &recipe));
+    assert!(
+        kind.contains("is an engine's recipe (docs/recipes.md), not a training recipe"),
+        "{kind}"
+    );
     let same = [
         "train", "--data", "none", "--recipe", "it.toml", "--out", "it", "--force",
     ];

@@ -35,5 +35,5 @@ mod vision;
 pub use error::VisionError;
 pub use frame::{Frame, FrameView, PixelFormat};
 pub use preprocess::{ColourOrder, Crop, Layout, Preprocess};
-pub use recorded::{for_recorded, resize_recorded};
+pub use recorded::{for_recorded, resize_recorded, resized_already};
 pub use vision::Vision;

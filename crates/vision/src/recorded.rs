@@ -18,6 +18,15 @@ pub fn for_recorded(preprocess: &Preprocess, (width, height): (u32, u32)) -> Pre
     recorded
 }
 
+/// Whether recorded pictures of `width` and `height` pixels are used as they are: they have the
+/// input's size, and no crop selects a part of them. Such pictures do not show the size of the
+/// camera's frames, because they may have been cropped and resized when they were recorded.
+pub fn resized_already(preprocess: &Preprocess, (width, height): (u32, u32)) -> bool {
+    let crop = for_recorded(preprocess, (width, height)).crop;
+    let is_whole = crop.is_none_or(|crop| (crop.width, crop.height) == (width, height));
+    is_whole && (width, height) == (preprocess.width, preprocess.height)
+}
+
 /// Converts a recorded picture to the network's input, as [`Vision::resize_to_u8`]: rows of
 /// interleaved channels, 0 to 255. `rgb` has the `width * height` pixels of the picture. A picture
 /// that was cropped already is used as it is; see [`for_recorded`].

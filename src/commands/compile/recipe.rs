@@ -8,7 +8,7 @@ use pilotage_compiler::{
     CalibrationRecipe, DraftOptions, Precision, Recipe, ThrottleRecipe, draft, embedded_recipe,
     read_recipe_text,
 };
-use pilotage_config::{Source, write_atomically};
+use pilotage_config::{FileKind, Source, write_atomically};
 use pilotage_console::say_always;
 use pilotage_engine::Meaning;
 use pilotage_vehicle::Domain;
@@ -60,7 +60,7 @@ fn of_file(options: &Options, path: &Path) -> anyhow::Result<Chosen> {
     }
     let text = read_recipe_text(path)?;
     let name = path.display().to_string();
-    let mut recipe: Recipe = Source::new(&name, &text).parse()?;
+    let mut recipe: Recipe = Source::new(&name, &text).parse_as(FileKind::EngineRecipe)?;
     replace_settings(options, &mut recipe)?;
     Ok(Chosen {
         recipe,

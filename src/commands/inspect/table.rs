@@ -47,6 +47,9 @@ fn summary(inspection: &Inspection) -> String {
     for output in &inspection.output_tensors {
         row("output", port(output));
     }
+    if let Some(size) = manifest.frame_size {
+        row("camera", format!("frames of {size}"));
+    }
     if let Some(calibration) = &manifest.calibration {
         row(
             "calibration",

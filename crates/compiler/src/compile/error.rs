@@ -32,6 +32,27 @@ pub enum CompileError {
     /// An 8-bit engine was requested without calibration frames.
     #[error("an 8-bit engine needs frames: add a [calibration] table with frames = \"FOLDER\"")]
     NoFrames,
+    /// The folder of the frames, or the file, does not exist.
+    #[error(
+        "{}: there are no frames for calibration ({reason}): correct `calibration.frames` of \
+         {recipe}, or name their folder with --calibration FOLDER", path.display()
+    )]
+    MissingFrames {
+        /// The folder or file.
+        path: PathBuf,
+        /// The recipe's name.
+        recipe: String,
+        /// The system's error.
+        reason: std::io::Error,
+    },
+    /// Compilation failed after warnings, which may name the cause.
+    #[error("{reason}{}", lines(warnings))]
+    Warned {
+        /// Why compilation failed.
+        reason: Box<CompileError>,
+        /// Warnings for the user, such as on the frames.
+        warnings: Vec<String>,
+    },
     /// The model cannot be compiled.
     #[error("{path}: {reason}")]
     Model {
@@ -40,6 +61,33 @@ pub enum CompileError {
         /// What is wrong with it.
         reason: Box<ModelError>,
     },
+}
+
+impl CompileError {
+    /// The error with the warnings that were given before it.
+    pub(super) fn after(self, warnings: Vec<String>) -> Self {
+        match warnings.is_empty() {
+            true => self,
+            false => Self::Warned {
+                reason: Box::new(self),
+                warnings,
+            },
+        }
+    }
+
+    /// Separates the error from the warnings that were given before it.
+    pub fn split(self) -> (Self, Vec<String>) {
+        match self {
+            Self::Warned { reason, warnings } => (*reason, warnings),
+            error => (error, Vec::new()),
+        }
+    }
+}
+
+/// Each warning as a line.
+fn lines(warnings: &[String]) -> String {
+    let lines = warnings.iter().map(|text| format!("\nwarning: {text}"));
+    lines.collect()
 }
 
 /// Why a model cannot be compiled.

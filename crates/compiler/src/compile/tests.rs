@@ -1,7 +1,7 @@
 use std::fs;
 
-use pilotage_engine::CpuOptions;
 use pilotage_engine::plan::Operation;
+use pilotage_engine::{CpuOptions, FrameSize};
 use pilotage_graph::ElementType;
 use pilotage_graph::{Conv, Gemm, GraphBuilder, Op, Tensor, TensorType};
 use pilotage_vehicle::Domain;
@@ -282,4 +282,28 @@ fn an_oversized_model_file_is_not_read() {
         message.contains("model") && message.contains("larger than"),
         "{message}"
     );
+}
+
+#[test]
+fn the_manifest_has_the_size_of_the_frames_before_the_crop() {
+    let crop = "[input]\ncrop = { x = 3, y = 2, width = 9, height = 8 }";
+    let recipe = recipe("nchw").replace("[input]", crop) + "[calibration]\nframes = \"frames\"\n";
+    let (folder, path) = folder(&model(false, 0), &recipe);
+    let frames = folder.path().join("frames");
+    fs::create_dir(&frames).unwrap();
+    for index in 0..9_u32 {
+        let level = |x: u32, y: u32| ((x * 7 + y * 11 + index * 29) % 251) as u8;
+        let picture = image::RgbImage::from_fn(18, 16, |x, y| {
+            image::Rgb([level(x, y), level(y, x), level(x + index, y)])
+        });
+        picture.save(frames.join(format!("{index}.png"))).unwrap();
+    }
+    let size = Some(FrameSize {
+        width: 18,
+        height: 16,
+    });
+    let compiled = compile(&path).unwrap();
+    assert_eq!(compiled.manifest.frame_size, size);
+    let read = Bundle::read(&compiled.bytes).unwrap();
+    assert_eq!(read.manifest.frame_size, size);
 }

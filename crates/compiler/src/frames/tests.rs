@@ -50,6 +50,15 @@ fn camera_frames_are_cropped_and_input_sized_images_are_not() {
     assert_eq!(camera.len(), 8 * 4 * 3);
     assert_eq!(camera[..3], [10, 20, 30]);
     assert!(camera[3 * 8 * 3] > 10, "the marked pixel lies in the crop");
+    // The camera's frames are larger than the second picture.
+    assert_eq!(frames.size, None);
+    picture(&folder.path().join("2.PNG"), 32, 24, 11);
+    let size = FrameSize {
+        width: 32,
+        height: 24,
+    };
+    let frames = Frames::read(folder.path(), &input()).unwrap();
+    assert_eq!(frames.size, Some(size));
 }
 
 #[test]

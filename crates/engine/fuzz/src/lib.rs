@@ -55,6 +55,7 @@ pub fn of_plan(plan: &[u8], constants: &[u8]) -> Option<Vec<u8>> {
         domain: Domain::Simulated,
         precision: "int8".to_owned(),
         preprocessing: Value::Null,
+        frame_size: None,
         outputs: Vec::new(),
         throttle: None,
         recipe: Value::Null,

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::plan::{Activation, ConstantId, Operand, Operation, TensorId};
 
-use crate::{AxisOrder, Bins, Decode, Meaning, Output};
+use crate::{AxisOrder, Bins, Decode, FrameSize, Meaning, Output};
 
 fn bundle(weights: Vec<f32>, alpha: f32) -> Bundle {
     let units = weights.len() / 3;
@@ -22,6 +22,10 @@ fn bundle(weights: Vec<f32>, alpha: f32) -> Bundle {
             name: "tiny".into(),
             domain: Domain::Simulated,
             preprocessing: serde_json::json!({"size": [3, 1]}),
+            frame_size: Some(FrameSize {
+                width: 160,
+                height: 120,
+            }),
             outputs: vec![Output {
                 name: "out".into(),
                 index: 0,

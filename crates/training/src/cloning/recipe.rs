@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pilotage_config::{ConfigError, LONGEST_FILE, ReadError, Source, read};
+use pilotage_config::{ConfigError, FileKind, LONGEST_FILE, ReadError, Source, read};
 use pilotage_dataset::Record;
 use pilotage_engine::Meaning;
 use pilotage_vehicle::Domain;
@@ -312,7 +312,7 @@ impl TrainingRecipe {
     /// The error names the file, the line and the key.
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
         let source = Source::new(file, text);
-        let mut recipe: Self = source.parse()?;
+        let mut recipe: Self = source.parse_as(FileKind::TrainingRecipe)?;
         recipe.has_input = !source.flatten(&["input"]).is_empty();
         recipe.check(&source)?;
         Ok(recipe)

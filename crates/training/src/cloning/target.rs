@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use pilotage_config::{FileKind, LONGEST_FILE, Source};
+
 /// The shipped model, whatever the folder of the checkout.
 const SHIPPED: [&str; 2] = ["engines/pilotnet.onnx", "engines/pilotnet.toml"];
 
@@ -24,6 +26,14 @@ pub enum TargetError {
     /// A file exists.
     #[error("{} exists; choose another name with --out, or overwrite it with --force", .0.display())]
     Exists(PathBuf),
+    /// The file that the recipe would replace is of another kind, such as a car.toml.
+    #[error("{} is {}, which the recipe for `pilotage compile` never replaces; choose another name with --out", path.display(), kind.name())]
+    OtherKind {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: FileKind,
+    },
     /// The name is that of the shipped model.
     #[error("{} is the shipped model, which a recording's never replaces; choose another name with --out", .0.display())]
     Shipped(PathBuf),
@@ -48,7 +58,7 @@ pub struct Target {
 impl Target {
     /// The files of the model `out`, a path with or without `.onnx` or `.toml`. `recipe` is the
     /// training recipe, if there is one. With `force`, existing files may be overwritten, but never
-    /// the shipped model or the training recipe.
+    /// the shipped model, the training recipe, a car.toml or another training recipe.
     ///
     /// # Errors
     /// When the folder does not exist, or a file may not be overwritten.
@@ -78,6 +88,12 @@ impl Target {
             if recipe.is_some_and(|recipe| is_same(recipe, &file)) {
                 return Err(TargetError::Recipe(file));
             }
+        }
+        if let Some(kind) = kind(&target.toml())
+            && kind != FileKind::EngineRecipe
+        {
+            let path = target.toml();
+            return Err(TargetError::OtherKind { path, kind });
         }
         let checkpoint = target.checkpoint();
         if !force && !resume && checkpoint.exists() {
@@ -148,6 +164,12 @@ impl Target {
     }
 }
 
+/// The kind of an existing TOML file, if it shows one.
+fn kind(file: &Path) -> Option<FileKind> {
+    let text = pilotage_config::read(file, LONGEST_FILE).ok()?;
+    Source::new("", &text).kind()
+}
+
 fn is_same(one: &Path, other: &Path) -> bool {
     match (one.canonicalize(), other.canonicalize()) {
         (Ok(one), Ok(other)) => one == other,
@@ -181,6 +203,15 @@ mod tests {
         let recipe = at("other.toml");
         let error = Target::new(&at("other"), Some(&recipe), true, false).unwrap_err();
         assert!(matches!(error, TargetError::Recipe(_)), "{error}");
+
+        fs::write(at("jetson.toml"), "[camera]\nwidth = 160\n").unwrap();
+        let error = Target::new(&at("jetson"), None, true, false).unwrap_err();
+        assert!(
+            error.to_string().contains("is a car.toml") && error.to_string().contains("--out"),
+            "{error}"
+        );
+        fs::write(at("jetson.toml"), "precision = \"int8\"\n").unwrap();
+        assert!(Target::new(&at("jetson"), None, true, false).is_ok());
 
         fs::write(at("new.checkpoint"), "").unwrap();
         let error = Target::new(&at("new"), None, false, false).unwrap_err();

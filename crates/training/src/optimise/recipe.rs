@@ -8,7 +8,7 @@ use pilotage_compiler::{
     CalibrationRecipe, FixedInput, LayerPrecision, OnGateFailure, Precision, Recipe, RecipeOutput,
     ThrottleRecipe, WeightsRecipe,
 };
-use pilotage_config::{ConfigError, LONGEST_FILE, ReadError, Source, read};
+use pilotage_config::{ConfigError, FileKind, LONGEST_FILE, ReadError, Source, read};
 use pilotage_engine::TensorRtRecipe;
 use pilotage_learning::RangeUpdate;
 use pilotage_vehicle::Domain;
@@ -182,7 +182,7 @@ impl OptimiseRecipe {
     /// The error names the file, the line and the key.
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
         let source = Source::new(file, text);
-        let content: File = source.parse()?;
+        let content: File = source.parse_as(FileKind::EngineRecipe)?;
         let names_frames = content.calibration.is_some();
         // Without frames in the file, those of the data are used.
         let any = || CalibrationRecipe::new(PathBuf::from("."));
