@@ -391,7 +391,7 @@ fn a_recording_becomes_a_log_for_foxglove_and_a_folder_again() {
         ),
         (
             &["show", "it/data.csv"],
-            "is not an MCAP file; name an MCAP file, or the folder",
+            "it/data.csv: is a file of a recording; name its folder, it",
         ),
     ] {
         let error = refused(data(folder.path(), arguments));

@@ -209,7 +209,7 @@ fn a_camera_of_another_size_than_the_engines_frames_is_noticed() {
     let race = ["--circuits", "simple", "--out", results.to_str().unwrap()];
     for command in [
         &["check", car][..],
-        &["drive", "--car", car, "--pace", "fast", "--frames", "2"],
+        &["drive", "--car", car, "--pace", "fast", "--time-limit", "1"],
         &[&["race", "--car", car], &race[..]].concat(),
     ] {
         let (status, printed) = outcome(command);
@@ -249,7 +249,7 @@ fn a_crop_outside_the_cameras_frames_is_reported_with_its_engine_and_the_keys() 
     let car = car.to_str().unwrap();
     for command in [
         &["check", car][..],
-        &["drive", "--car", car, "--pace", "fast", "--frames", "2"],
+        &["drive", "--car", car, "--pace", "fast", "--time-limit", "1"],
     ] {
         let (status, printed) = outcome(command);
         assert_eq!(status, Some(2), "{printed}");

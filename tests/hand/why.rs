@@ -65,7 +65,7 @@ fn a_stop_button_is_an_operators_stop() {
     car.wait_for("stopped: an operator stopped the car");
     let why = why(&car, drive);
     assert!(
-        why.contains("because   an operator stopped the car"),
+        why.contains("stopped   an operator stopped the car"),
         "{why}"
     );
     assert!(why.contains("end       stopped by a signal"), "{why}");
