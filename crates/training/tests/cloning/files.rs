@@ -96,7 +96,13 @@ fn a_steering_network_writes_its_throttle_into_the_recipe() {
     });
     let error = run(&plan(&data, RECIPE, folder.path(), "car")).unwrap_err();
     assert!(
-        matches!(error, CloningError::Recipe(TrainingRecipeError::NoLabels)),
+        matches!(
+            &error,
+            CloningError::Labels {
+                folder,
+                reason: TrainingRecipeError::NoLabels
+            } if *folder == data
+        ),
         "{error}"
     );
     let constant = format!("throttle = {{ constant = 0.15 }}\n{RECIPE}");
