@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use pilotage_engine::{Engine, EngineError, Port, TensorMut, TensorRef, Timing};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
 use tensorrt_rs::Wait;
 
 pub use child::serve;
@@ -388,9 +389,16 @@ fn sealed(content: &[u8]) -> io::Result<OwnedFd> {
         let written = rustix::io::write(&memory, left)?;
         left = &left[written..];
     }
-    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&memory, seals)?;
-    Ok(memory)
+    // "Busy" while the kernel itself looks at a page of the file, for which it waits for 0.15 s
+    // (`memfd_wait_for_pins` in its mm/memfd.c).
+    let mut tries = 4;
+    loop {
+        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
+        match rustix::fs::fcntl_add_seals(&memory, seals) {
+            Err(Errno::BUSY) if tries > 0 => tries -= 1,
+            sealed => return Ok(sealed.map(|()| memory)?),
+        }
+    }
 }
 
 #[cfg(test)]
