@@ -144,30 +144,25 @@ impl<A: Actuator> Executor<A> {
     /// Advances to `target` and runs all ticks and stops that are due by then. If `target` is
     /// earlier than [`now`](Self::now), an armed car is stopped.
     pub fn advance(&mut self, target: Time) {
-        let target = target.min(END_OF_TIME);
-        if target < self.now {
-            self.turn_clock_back(target);
-        }
-        loop {
-            self.skip_idle_ticks(target);
-            if self.next_due() > target {
-                break;
-            }
-            self.run_next_due();
-        }
-        self.now = target;
+        self.advance_while(target, |due, target| due <= target);
     }
 
     /// Advances to `target`, but does not run ticks and stops that are due exactly at `target`: a
     /// command that arrives at the time of a tick is handled before the tick.
     pub(crate) fn advance_before(&mut self, target: Time) {
+        self.advance_while(target, |due, target| due < target);
+    }
+
+    /// Advances to `target`, and runs ticks and stops while `is_due` is true of the
+    /// next one's time and `target`.
+    fn advance_while(&mut self, target: Time, is_due: fn(Time, Time) -> bool) {
         let target = target.min(END_OF_TIME);
         if target < self.now {
             self.turn_clock_back(target);
         }
         loop {
             self.skip_idle_ticks(target);
-            if self.next_due() >= target {
+            if !is_due(self.next_due(), target) {
                 break;
             }
             self.run_next_due();

@@ -236,7 +236,7 @@ fn during_a_hang_the_pin_disables_the_outputs() {
 #[test]
 fn outputs_that_are_held_back_stay_so_whatever_is_written() {
     let set = Arc::new(Mutex::new(None));
-    let (_, worker) = started();
+    let (device, worker) = started();
     let mut worker = worker.with_output_enable(Pin(Arc::clone(&set)));
     let drive = output(Mode::Drive, 0.5);
     worker.write(at(0), &drive).unwrap();
@@ -248,6 +248,15 @@ fn outputs_that_are_held_back_stay_so_whatever_is_written() {
         assert_eq!(*set.lock().unwrap(), Some(false));
     }
     worker.hold_back(false);
+    assert_eq!(*set.lock().unwrap(), Some(true));
+    // The end of the trial does not enable the outputs of an actuator that hangs.
+    worker.hold_back(true);
+    device.hang(Duration::from_millis(300));
+    worker.write(at(15), &drive).unwrap_err();
+    worker.hold_back(false);
+    assert_eq!(*set.lock().unwrap(), Some(false));
+    std::thread::sleep(Duration::from_millis(400));
+    worker.write(at(500), &drive).unwrap();
     assert_eq!(*set.lock().unwrap(), Some(true));
 
     let beats = Arc::new(Mutex::new(Ok(0)));

@@ -175,14 +175,18 @@ impl<A: Actuator + 'static> Worker<A> {
     /// With true, the pin disables the outputs whatever is written, until it is called with false: so
     /// that an operator sees whether it does.
     pub fn hold_back(&mut self, held_back: bool) {
-        if self.held_back && !held_back {
+        let ended = self.held_back && !held_back;
+        self.held_back = held_back;
+        // While the actuator hangs they stay disabled: the end of the hang enables them.
+        if ended && !self.stuck {
             self.set_output_enable(true);
         }
-        self.held_back = held_back;
     }
 
-    /// Enables or disables the outputs. Returns whether there is a pin that could be set.
+    /// Enables the outputs, unless they are held back, or disables them. Returns whether there is a
+    /// pin that could be set.
     fn set_output_enable(&mut self, through: bool) -> bool {
+        let through = through && !self.held_back;
         let pin = self.output_enable.as_mut();
         pin.is_some_and(|pin| pin.set(through).is_ok())
     }

@@ -78,19 +78,21 @@ impl<A: Actuator> InProcessLink<A> {
         self.executor.actuator_mut()
     }
 
-    /// Advances to `target`, and handles the commands in flight when they arrive.
-    fn advance_with_commands(&mut self, target: Time) {
+    /// Advances to `target`, if that is not past, and handles the commands in flight when they arrive.
+    /// Returns the guard's time.
+    fn advance_with_commands(&mut self, target: Time) -> Time {
+        let target = target.max(self.executor.now());
         while let Some((at, command)) = self.queue.pop(target) {
             self.executor.command_before(at, command);
         }
         self.executor.advance(target);
+        target
     }
 
     /// Advances to `now` and discards the commands still in flight, so that a command that was sent
     /// before an operator's request or a fault has no effect after it. Returns the guard's time.
     fn advance_and_discard(&mut self, now: Time) -> Time {
-        let now = now.max(self.executor.now());
-        self.advance_with_commands(now);
+        let now = self.advance_with_commands(now);
         self.queue.clear();
         now
     }
@@ -136,7 +138,7 @@ impl<A: Actuator> CommandLink for InProcessLink<A> {
     }
 
     fn advance_to(&mut self, now: Time) -> Result<(), LinkError> {
-        self.advance_with_commands(now.max(self.executor.now()));
+        self.advance_with_commands(now);
         Ok(())
     }
 
