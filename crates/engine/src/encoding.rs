@@ -48,6 +48,13 @@ pub(crate) struct Codebooks {
     per_row: bool,
 }
 
+impl Codebooks {
+    /// The codebook of the element `at`, in rows of `row`.
+    fn book(self, at: usize, row: usize) -> usize {
+        if self.per_row { at / row } else { 0 }
+    }
+}
+
 impl Encoding {
     /// Its name in reports.
     pub(crate) fn name(self) -> &'static str {
@@ -141,12 +148,12 @@ fn write(encoding: Encoding, weights: &[i8], row: usize) -> Option<Vec<u8>> {
         }
         Encoding::Int4 { group } => {
             let mut bytes = weights::group_scales(weights, row, group)?;
-            let rows = row.div_ceil(group);
-            let quotients = weights.iter().enumerate().map(|(at, &weight)| {
-                let scale = bytes[at / row * rows + at % row / group];
-                (i32::from(weight) / i32::from(scale)) as u8 & 0xf
+            let groups = row.div_ceil(group);
+            let integers = weights.iter().enumerate().map(|(at, &weight)| {
+                let scale = bytes[at / row * groups + at % row / group];
+                weights::int4(weight, scale) as u8 & 0xf
             });
-            let packed = pack(4, quotients);
+            let packed = pack(4, integers);
             bytes.extend(packed);
             bytes
         }
@@ -155,8 +162,8 @@ fn write(encoding: Encoding, weights: &[i8], row: usize) -> Option<Vec<u8>> {
 
 /// The codebooks, and the indices of the weights.
 fn indices(codebooks: Codebooks, weights: &[i8], row: usize, zeros: bool) -> Option<Vec<u8>> {
-    let Codebooks { bits, per_row } = codebooks;
-    let books = books(weights, row, per_row, zeros)?;
+    let bits = codebooks.bits;
+    let books = books(weights, row, codebooks.per_row, zeros)?;
     let mut bytes = Vec::new();
     for book in &books {
         let last = book.last().copied().unwrap_or(0);
@@ -166,7 +173,7 @@ fn indices(codebooks: Codebooks, weights: &[i8], row: usize, zeros: bool) -> Opt
     let stored = weights.iter().enumerate();
     let stored = stored.filter(|&(_, &weight)| zeros || weight != 0);
     let indices = stored.map(|(at, weight)| {
-        let book = &books[if per_row { at / row } else { 0 }];
+        let book = &books[codebooks.book(at, row)];
         // Every weight is in its codebook.
         book.binary_search(weight).unwrap_or(0) as u8
     });
@@ -185,14 +192,7 @@ pub(crate) fn decode(encoding: Encoding, bytes: &[u8], len: usize, row: usize) -
         Encoding::Clustered(codebooks) => {
             let (books, indices) = split_books(codebooks, bytes, len / row)?;
             let mut reader = Reader::new(codebooks.bits, indices, len)?;
-            let size = 1 << codebooks.bits;
-            let of = |at: usize| {
-                if codebooks.per_row {
-                    at / row * size
-                } else {
-                    0
-                }
-            };
+            let of = |at| codebooks.book(at, row) << codebooks.bits;
             let element = |at| books[of(at) + usize::from(reader.next())].cast_signed();
             Some((0..len).map(element).collect())
         }
@@ -215,14 +215,7 @@ pub(crate) fn decode(encoding: Encoding, bytes: &[u8], len: usize, row: usize) -
             let mut present = Reader::new(1, bitmap, len)?;
             let (books, indices) = split_books(codebooks, rest, len / row)?;
             let mut reader = Reader::new(codebooks.bits, indices, ones(bitmap))?;
-            let size = 1 << codebooks.bits;
-            let of = |at: usize| {
-                if codebooks.per_row {
-                    at / row * size
-                } else {
-                    0
-                }
-            };
+            let of = |at| codebooks.book(at, row) << codebooks.bits;
             let element = |at| match present.next() {
                 0 => Some(0),
                 _ => {

@@ -57,13 +57,15 @@ fn group_scale(weights: &[i8]) -> Option<u8> {
         greatest_common_divisor(weight.unsigned_abs(), divisor)
     });
     let scale = divisor.max(1);
-    let quotients = weights
-        .iter()
-        .map(|&weight| i32::from(weight) / i32::from(scale));
-    quotients
-        .into_iter()
-        .all(|quotient| INT4.contains(&quotient))
+    let mut integers = weights.iter().map(|&weight| int4(weight, scale));
+    integers
+        .all(|integer| INT4.contains(&integer))
         .then_some(scale)
+}
+
+/// The 4-bit integer of a weight, if `scale` is that of its group.
+pub(crate) fn int4(weight: i8, scale: u8) -> i32 {
+    i32::from(weight) / i32::from(scale)
 }
 
 fn greatest_common_divisor(mut a: u8, mut b: u8) -> u8 {

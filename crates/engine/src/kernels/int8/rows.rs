@@ -71,6 +71,19 @@ pub(super) struct Variant {
     pub(super) tap_bytes: usize,
 }
 
+impl Variant {
+    /// The variant that computes `rows` rows at once by taps of the type `T`.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    fn of<T: kernel::Taps>(function: RowsFunction, rows: usize) -> Self {
+        Self {
+            function,
+            taps: T::TAPS,
+            rows,
+            tap_bytes: T::TAP_BYTES,
+        }
+    }
+}
+
 /// A layer's compressed weights, and the rest of its constants padded to whole units.
 #[derive(Debug)]
 pub(super) struct Rows {
@@ -103,17 +116,22 @@ impl Rows {
         if !one || taps == 0 || constants.weights.len() < least {
             return None;
         }
-        let (stored, variant) = choose(constants.weights, taps, tiling.set)?;
+        let (form, variant) = choose(constants.weights, taps, tiling.set)?;
         let packing = packing::Packing {
             weights: constants.weights,
             row: taps,
             variant,
         };
-        let (steps, storage) = match stored {
-            Stored::Clustered => (packing.pairs(), packing.clustered()?),
-            Stored::Int4 => (packing.pairs(), packing.int4()?),
-            Stored::Sparse => (packing.singles(), packing.sparse()),
-            Stored::Dense => return None,
+        let (stored, steps, storage) = match form {
+            Compressed::Clustered(codebooks) => {
+                let storage = packing.clustered(&codebooks);
+                (Stored::Clustered, packing.pairs(), storage)
+            }
+            Compressed::Int4 { group, scales } => {
+                let storage = packing.int4(group, &scales);
+                (Stored::Int4, packing.pairs(), storage)
+            }
+            Compressed::Sparse => (Stored::Sparse, packing.singles(), packing.sparse()),
         };
         let units = shape.units.next_multiple_of(UNIT);
         let mut bias: Vec<_> = (0..shape.units)
@@ -185,25 +203,41 @@ impl Rows {
     }
 }
 
-/// The storage that takes the least time, and its function; `None` for dense weights.
+/// A form of weights, with what the analysis of the weights has found for it.
+enum Compressed {
+    /// The codebook of each row.
+    Clustered(Vec<Vec<i8>>),
+    /// The size of a group, and the scale of each group of each row.
+    Int4 {
+        group: usize,
+        scales: Vec<u8>,
+    },
+    Sparse,
+}
+
+/// The form that takes the least time, and its function; `None` for dense weights.
 ///
 /// Sparse weights take a bit and a byte for each that is not 0; the others half a byte. The
 /// thresholds are those of measurements (docs/performance.md, "Compressed weights").
-fn choose(weights: &[i8], row: usize, set: Available) -> Option<(Stored, Variant)> {
+fn choose(weights: &[i8], row: usize, set: Available) -> Option<(Compressed, Variant)> {
     let zeros = weights::zeros(weights) as f64 / weights.len() as f64;
     let sparse = |least: f64| {
         let variant = sparse_variant(set).filter(|_| zeros >= least)?;
-        Some((Stored::Sparse, variant))
+        Some((Compressed::Sparse, variant))
     };
-    let lookup = |stored: Stored, fits: &dyn Fn() -> bool| {
-        let variant = lookup_variant(set, stored).filter(|_| fits())?;
-        Some((stored, variant))
+    let clustered = || {
+        let variant = lookup_variant(set, Stored::Clustered)?;
+        let codebooks = weights::codebooks(weights, row, true)?;
+        Some((Compressed::Clustered(codebooks), variant))
     };
-    let has_codebooks = || weights::codebooks(weights, row, true).is_some();
-    let has_groups = || packing::group(weights, row).is_some();
+    let int4 = || {
+        let variant = lookup_variant(set, Stored::Int4)?;
+        let (group, scales) = packing::group(weights, row)?;
+        Some((Compressed::Int4 { group, scales }, variant))
+    };
     sparse(SPARSER)
-        .or_else(|| lookup(Stored::Clustered, &has_codebooks))
-        .or_else(|| lookup(Stored::Int4, &has_groups))
+        .or_else(clustered)
+        .or_else(int4)
         .or_else(|| sparse(SPARSE))
 }
 

@@ -136,10 +136,5 @@ pub(super) fn lookup(set: Available, stored: Stored) -> Variant {
         (_, Stored::Clustered) => clustered_dot,
         _ => int4_dot,
     };
-    Variant {
-        function,
-        taps: NeonTaps::TAPS,
-        rows: ROWS,
-        tap_bytes: NeonTaps::TAP_BYTES,
-    }
+    Variant::of::<NeonTaps>(function, ROWS)
 }

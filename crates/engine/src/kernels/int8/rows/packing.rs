@@ -77,18 +77,17 @@ impl Packing<'_> {
         starts
     }
 
-    /// `None` if a row has too many different weights.
-    pub(super) fn clustered(&self) -> Option<Storage> {
-        let codebooks = weights::codebooks(self.weights, self.row, true)?;
+    /// Weights by the codebook of each row.
+    pub(super) fn clustered(&self, codebooks: &[Vec<i8>]) -> Storage {
         let taps = self.variant.taps;
         let rows = self.rows().next_multiple_of(UNIT);
         let mut tables = vec![0; rows * CLUSTERS];
-        for (table, codebook) in tables.chunks_exact_mut(CLUSTERS).zip(&codebooks) {
+        for (table, codebook) in tables.chunks_exact_mut(CLUSTERS).zip(codebooks) {
             table[..codebook.len()].copy_from_slice(codebook);
         }
         // The index of each value in the codebook of the row that is packed.
         let mut places = vec![[0_u8; 256]; rows];
-        for (places, codebook) in places.iter_mut().zip(&codebooks) {
+        for (places, codebook) in places.iter_mut().zip(codebooks) {
             for (index, value) in (0..).zip(codebook) {
                 places[usize::from(value.cast_unsigned())] = index;
             }
@@ -104,7 +103,7 @@ impl Packing<'_> {
             packed.extend((0..taps).map(|tap| pair(tap).cast_signed()));
             packed.len()
         });
-        Some(Storage {
+        Storage {
             bytes: packed.len() + tables.len(),
             weights: AlignedBytes::holding(&packed),
             starts,
@@ -112,13 +111,12 @@ impl Packing<'_> {
             scales: Vec::new(),
             masks: Vec::new(),
             parts: 0,
-        })
+        }
     }
 
-    /// `None` if the weights are not 4-bit integers times a scale for each group.
-    pub(super) fn int4(&self) -> Option<Storage> {
+    /// Weights that are 4-bit integers times the scale of their group, of `group` weights each.
+    pub(super) fn int4(&self, group: usize, scales: &[u8]) -> Storage {
         let taps = self.variant.taps;
-        let (group, scales) = group(self.weights, self.row)?;
         let groups = self.row.div_ceil(group);
         let scale = |row: usize, tap: usize| {
             let inside = tap < self.row && row < self.rows();
@@ -135,8 +133,7 @@ impl Packing<'_> {
             let scales = [scale(row, first), scale(row, first + taps)];
             packed_scales.extend(scales);
             let integer = |tap: usize, scale: u8| {
-                let weight = i32::from(self.weight(row, tap).unwrap_or(0));
-                (weight / i32::from(scale)) as u8 & 0xf
+                weights::int4(self.weight(row, tap).unwrap_or(0), scale) as u8 & 0xf
             };
             let pair = |tap: usize| {
                 integer(first + tap, scales[0]) | integer(first + taps + tap, scales[1]) << 4
@@ -151,7 +148,7 @@ impl Packing<'_> {
                 integers.map(move |integer| (integer * scale) as i8)
             })
             .collect();
-        Some(Storage {
+        Storage {
             bytes: packed.len() + packed_scales.len(),
             weights: AlignedBytes::holding(&packed),
             starts,
@@ -159,7 +156,7 @@ impl Packing<'_> {
             scales: packed_scales,
             masks: Vec::new(),
             parts: 2 * self.pairs() * UNIT,
-        })
+        }
     }
 
     pub(super) fn sparse(&self) -> Storage {

@@ -243,7 +243,8 @@ unsafe fn sparse_64(unit: &Unit) {
     // SAFETY: this function enables the instructions; the caller guarantees the memory of the
     // unit: in `steps` steps the input has all taps, and each step of a row a mask, and as many
     // weights as the mask has ones. 64 bytes behind the last weight are readable; a prefetch may
-    // have any address.
+    // have any address. The assembly is a comment: it leaves its register as it is, and touches
+    // neither memory, stack nor flags.
     unsafe {
         let input = Input::new(unit, Taps64::TAPS, Taps64::TAP_BYTES);
         let (mut weights, mut masks) = (unit.weights, unit.masks);
@@ -278,25 +279,17 @@ unsafe fn sparse_64(unit: &Unit) {
 
 /// The function for weights of 4 bits.
 pub(super) fn lookup(set: Available, stored: Stored) -> Variant {
-    let (functions, taps, rows, tap_bytes): ([RowsFunction; 2], _, _, _) = match set.set() {
-        InstructionSet::Avx512Vnni => ([clustered_64, int4_64], 64, ROWS_OF_32, 1),
-        InstructionSet::AvxVnni => ([clustered_32, int4_32], 32, ROWS_OF_16, 1),
-        _ => ([clustered_wide, int4_wide], 32, ROWS_OF_16, 2),
-    };
-    Variant {
-        function: functions[usize::from(stored == Stored::Int4)],
-        taps,
-        rows,
-        tap_bytes,
+    let of = |functions: [RowsFunction; 2]| functions[usize::from(stored == Stored::Int4)];
+    match set.set() {
+        InstructionSet::Avx512Vnni => {
+            Variant::of::<Taps64>(of([clustered_64, int4_64]), ROWS_OF_32)
+        }
+        InstructionSet::AvxVnni => Variant::of::<Taps32>(of([clustered_32, int4_32]), ROWS_OF_16),
+        _ => Variant::of::<WideTaps32>(of([clustered_wide, int4_wide]), ROWS_OF_16),
     }
 }
 
 /// The function for sparse weights with AVX-512 VBMI2.
 pub(super) fn sparse() -> Variant {
-    Variant {
-        function: sparse_64,
-        taps: Taps64::TAPS,
-        rows: ROWS_OF_32,
-        tap_bytes: Taps64::TAP_BYTES,
-    }
+    Variant::of::<Taps64>(sparse_64, ROWS_OF_32)
 }
