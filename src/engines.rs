@@ -286,12 +286,8 @@ pub fn load_with(car: &Car, setup: &GpuSetup) -> Result<Loaded, LoadError> {
     if let Err(reason) = signature {
         return Err(LoadError::Signature { name, reason });
     }
-    let bundle = Bundle::read(&bytes).map_err(|reason| LoadError::Bundle {
-        name: name.clone(),
-        reason,
-    })?;
+    let (bundle, preprocess) = parse(&name, &bytes)?;
     let manifest = &bundle.manifest;
-    let preprocess = preprocess(&name, &bundle)?;
     let decoder = Decoder::new(&manifest.outputs, manifest.throttle).map_err(|reason| {
         LoadError::Outputs {
             name: name.clone(),
@@ -310,13 +306,19 @@ pub fn load_with(car: &Car, setup: &GpuSetup) -> Result<Loaded, LoadError> {
     })
 }
 
-/// How the engine `name` converts a frame.
-fn preprocess(name: &str, bundle: &Bundle) -> Result<Preprocess, LoadError> {
-    let parsed = Preprocess::deserialize(&bundle.manifest.preprocessing);
-    parsed.map_err(|reason| LoadError::Preprocessing {
-        name: name.to_owned(),
+/// The content of the engine file of `name`, and how that engine converts a frame.
+fn parse(name: &str, bytes: &[u8]) -> Result<(Bundle, Preprocess), LoadError> {
+    let name = || name.to_owned();
+    let bundle = Bundle::read(bytes).map_err(|reason| LoadError::Bundle {
+        name: name(),
         reason,
-    })
+    })?;
+    let preprocess = Preprocess::deserialize(&bundle.manifest.preprocessing);
+    let preprocess = preprocess.map_err(|reason| LoadError::Preprocessing {
+        name: name(),
+        reason,
+    })?;
+    Ok((bundle, preprocess))
 }
 
 /// The engine on the CPU, on the GPU, or on the GPU with the CPU as fallback.

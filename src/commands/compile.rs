@@ -15,7 +15,6 @@ use pilotage_gpu::GpuPolicy;
 use pilotage_vehicle::Domain;
 use serde::de::DeserializeOwned;
 
-pub(super) use machine::show;
 use progress::Display;
 use recipe::Chosen;
 

@@ -1,6 +1,6 @@
 //! TensorRT plans are built in a process of their own.
 //!
-//! NVIDIA's parser and builder get a model that nobody has to trust, and the plans that they have made
+//! NVIDIA's parser and builder get an untrusted model, and the plans that they have made
 //! of it. A crash there ends that process and not `pilotage compile`, which then tries an FP16 plan.
 //! Where root builds, the process is another user's: root writes the plan's file and compiles the shim,
 //! and passes no model and no plan to NVIDIA's libraries.
@@ -16,16 +16,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pilotage_engine::Bundle;
-use pilotage_gpu::{PrepareError, Prepared, Proven, prepare_elsewhere};
+use pilotage_gpu::{PrepareError, Prepared, Validated, prepare_elsewhere};
+use pilotage_guard::ended_within;
 use rustix::process::Signal;
 use tensorrt_rs::Progress;
 
 use super::gpu::Places;
 use super::{GpuSetup, LONGEST_FILE};
-use message::{Request, Result as Answer};
+use message::Request;
 use user::User;
 
 /// The hidden subcommand that runs the process.
@@ -47,17 +48,17 @@ impl GpuSetup {
                 places: Places::from(&self.places),
                 without_int8: without_int8.map(str::to_owned),
             };
-            self.prove(&request, file, user.as_ref())
+            self.validate_or_build(&request, file, user.as_ref())
         })
     }
 
     /// Runs the process, on a thread that has the rights of `user`: the process inherits them.
-    fn prove(
+    fn validate_or_build(
         &self,
         request: &Request,
         file: &[u8],
         user: Option<&User>,
-    ) -> Result<Proven, PrepareError> {
+    ) -> Result<Validated, PrepareError> {
         let failed = |error: io::Error| PrepareError::Process(error.to_string());
         thread::scope(|scope| {
             let thread = thread::Builder::new()
@@ -92,35 +93,25 @@ impl Process {
         Ok(Self { child, socket })
     }
 
-    fn ask(mut self, request: &Request, file: &[u8]) -> Result<Proven, PrepareError> {
+    fn ask(mut self, request: &Request, file: &[u8]) -> Result<Validated, PrepareError> {
         // A process that ends meanwhile is reported below.
         let _ = message::send_request(&mut self.socket, request, file);
         match message::receive_answer(&mut self.socket) {
-            Ok(Answer::Ok(proven)) => Ok(proven),
-            Ok(Answer::Err(reason)) => Err(PrepareError::Reported(reason)),
-            Err(error) => Err(PrepareError::Process(match self.end() {
-                Some(status) if !status.success() => format!("{status}; see above"),
-                _ => error.to_string(),
-            })),
-        }
-    }
-
-    /// Waits for the end of the process.
-    fn end(&mut self) -> Option<std::process::ExitStatus> {
-        let until = Instant::now() + END;
-        loop {
-            match self.child.try_wait() {
-                Ok(None) if Instant::now() < until => thread::sleep(Duration::from_millis(5)),
-                Ok(status) => return status,
-                Err(_) => return None,
-            }
+            Ok(Ok(validated)) => Ok(validated),
+            Ok(Err(reason)) => Err(PrepareError::Reported(reason)),
+            Err(error) => Err(PrepareError::Process(
+                match ended_within(&mut self.child, END) {
+                    Some(status) if !status.success() => format!("{status}; see above"),
+                    _ => error.to_string(),
+                },
+            )),
         }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.end().is_none() {
+        if ended_within(&mut self.child, END).is_none() {
             // In a call of the driver not even this ends it, so nothing waits for it.
             let _ = self.child.kill();
         }
@@ -142,7 +133,7 @@ pub fn serve(progress: &(dyn Fn(Progress<'_>) -> bool + Sync)) -> io::Result<Exi
     let answer = match Bundle::read(&file) {
         Ok(bundle) => {
             let (places, reason) = (request.places.into(), request.without_int8);
-            pilotage_gpu::prove(&bundle, &places, reason.as_deref(), progress)
+            pilotage_gpu::validate_or_build(&bundle, &places, reason.as_deref(), progress)
                 .map_err(|error| error.to_string())
         }
         Err(error) => Err(error.to_string()),

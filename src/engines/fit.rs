@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use pilotage_engine::{Bundle, FrameSize};
+use pilotage_engine::FrameSize;
 use pilotage_vehicle::Domain;
 use pilotage_vision::{Crop, Preprocess, resized_already};
 
-use super::{Fetched, LoadError, Loaded};
+use super::{Fetched, Loaded};
 use crate::car::Car;
 
 /// The largest relative difference of two aspect ratios that count as the same. Cameras round their
@@ -59,10 +59,7 @@ impl FrameSource {
 
     /// The correction for frames that the crop exceeds.
     fn larger(self, crop: Crop) -> String {
-        let (right, bottom) = (
-            crop.x.saturating_add(crop.width),
-            crop.y.saturating_add(crop.height),
-        );
+        let (right, bottom) = crop.end();
         match self {
             Self::Camera => format!(
                 "set `camera.width` and `camera.height` in car.toml to the size that it was trained \
@@ -105,26 +102,23 @@ fn fit_frames(
             return Ok(Some(Misfit { problem, fix }));
         }
     }
-    match preprocess.crop {
-        Some(crop)
-            if crop.x.saturating_add(crop.width) > size.width
-                || crop.y.saturating_add(crop.height) > size.height =>
-        {
-            let Crop {
-                x,
-                y,
-                width,
-                height,
-            } = crop;
-            let problem = format!(
-                "engine `{name}` crops {width}x{height} pixels at ({x}, {y}), which do not lie \
-                 within {source} of {size}"
-            );
-            let fix = source.larger(crop);
-            Err(Misfit { problem, fix })
-        }
-        _ => Ok(None),
-    }
+    let is_outside = |crop: &Crop| !crop.lies_within((size.width, size.height));
+    let Some(crop) = preprocess.crop.filter(is_outside) else {
+        return Ok(None);
+    };
+    let Crop {
+        x,
+        y,
+        width,
+        height,
+    } = crop;
+    Err(Misfit {
+        problem: format!(
+            "engine `{name}` crops {width}x{height} pixels at ({x}, {y}), which do not lie within \
+             {source} of {size}"
+        ),
+        fix: source.larger(crop),
+    })
 }
 
 /// The size of the frames of the car's camera.
@@ -142,11 +136,7 @@ fn camera_size(car: &Car) -> FrameSize {
 /// As [`Loaded::fit_car`]; also if the engine does not exist or is not valid.
 pub(crate) fn fit_camera(car: &Car) -> anyhow::Result<Option<Misfit>> {
     let Fetched { name, bytes, .. } = super::fetch(&car.engine, &car.trust)?;
-    let bundle = Bundle::read(&bytes).map_err(|reason| LoadError::Bundle {
-        name: name.clone(),
-        reason,
-    })?;
-    let preprocess = super::preprocess(&name, &bundle)?;
+    let (bundle, preprocess) = super::parse(&name, &bytes)?;
     let manifest = &bundle.manifest;
     let engine = (manifest.name.as_str(), &preprocess, manifest.frame_size);
     Ok(fit_frames(engine, FrameSource::Camera, camera_size(car))?)

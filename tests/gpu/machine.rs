@@ -195,17 +195,17 @@ impl Machine {
     /// The file of the plan.
     pub fn plan(&self) -> PathBuf {
         let mut files = fs::read_dir(self.path("plans")).unwrap();
-        let mut plan = files.find_map(|entry| {
+        let plan = files.find_map(|entry| {
             let file = entry.unwrap().path();
             file.extension()
                 .is_some_and(|end| end == "plan")
                 .then_some(file)
         });
-        plan.take().unwrap()
+        plan.unwrap()
     }
 
     /// Deletes the plan.
-    pub fn forget(&self) {
+    pub fn delete_plan(&self) {
         fs::remove_file(self.plan()).unwrap();
     }
 

@@ -358,7 +358,7 @@ fn a_hanging_driver_does_not_stop_the_car_with_a_fallback_and_stops_it_at_once_w
 #[test]
 fn a_plan_is_built_without_roots_rights_and_kept_with_them() {
     let machine = Machine::new();
-    machine.forget();
+    machine.delete_plan();
     let log = machine.path("users");
     fs::write(&log, "").unwrap();
     fs::set_permissions(&log, fs::Permissions::from_mode(0o666)).unwrap();
@@ -385,7 +385,7 @@ fn a_plan_is_built_without_roots_rights_and_kept_with_them() {
 #[test]
 fn a_model_that_ends_nvidias_parser_ends_neither_the_build_nor_this_program() {
     let machine = Machine::new();
-    machine.forget();
+    machine.delete_plan();
     let prepared = machine.prepare(&[("STAND_IN_CRASH_ON", "QuantizeLinear")]);
     // FP16, or float32 where the model's types decide, from TensorRT 11 on.
     assert!(prepared.contains(", from int8: "), "{prepared}");
@@ -393,7 +393,7 @@ fn a_model_that_ends_nvidias_parser_ends_neither_the_build_nor_this_program() {
         prepared.contains("no INT8 plan: the process that builds the plan has failed: signal: 6"),
         "{prepared}"
     );
-    machine.forget();
+    machine.delete_plan();
     let prepared = machine.prepare(&[("STAND_IN_CRASH_ON", "Conv")]);
     assert!(
         prepared.starts_with("error: the process that builds the plan has failed: signal: 6"),

@@ -21,7 +21,8 @@ pub use error::PrepareError;
 pub use gpu_policy::{GpuPolicy, UnknownGpuPolicy};
 pub use nhwc::{NhwcAdapter, PortMismatch};
 pub use prepare::{
-    Built, Prepared, Proven, TensorRtPaths, ValidatedPlan, load, prepare, prepare_elsewhere, prove,
+    Built, Prepared, TensorRtPaths, Validated, ValidatedPlan, load, prepare, prepare_elsewhere,
+    validate_or_build,
 };
 pub use shims::installed_shims;
 pub use trust::{UntrustedEngine, check_engine_file};

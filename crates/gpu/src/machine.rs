@@ -19,7 +19,7 @@ use crate::cache::{CacheError, PlanCache, PlanKey};
 use crate::engine::TensorRtEngine;
 use crate::error::PrepareError;
 use crate::nhwc::NhwcAdapter;
-use crate::prepare::{Built, Prepared, Proven, TensorRtPaths};
+use crate::prepare::{Built, Prepared, TensorRtPaths, Validated, ValidatedPlan};
 use crate::validation;
 
 /// An engine file and the machine that its plan is for.
@@ -33,13 +33,6 @@ pub(crate) struct Target<'a> {
     validation: ValidationSet,
     validation_digest: [u8; 32],
     recipe: TensorRtRecipe,
-}
-
-/// A validated plan from the cache.
-pub(crate) struct Kept<'a> {
-    pub(crate) engine: NhwcAdapter<TensorRtEngine>,
-    pub(crate) precision: &'a str,
-    pub(crate) gate: Vec<GateResult>,
 }
 
 impl<'a> Target<'a> {
@@ -81,7 +74,7 @@ impl<'a> Target<'a> {
     }
 
     /// Loads the stored plan and validates it.
-    pub(crate) fn kept(&self, options: RunOptions) -> Result<Kept<'a>, PrepareError> {
+    pub(crate) fn stored(&self, options: RunOptions) -> Result<ValidatedPlan, PrepareError> {
         let precision = self.bundle.manifest.precision.as_str();
         // Where no INT8 plan could be had, another was stored in its place.
         let (plan, precision) = match self.cache.load(&self.key(precision)) {
@@ -95,9 +88,9 @@ impl<'a> Target<'a> {
             loaded => (loaded?, precision),
         };
         let (engine, gate) = self.validate(&plan, options)?;
-        Ok(Kept {
+        Ok(ValidatedPlan {
             engine,
-            precision,
+            precision: precision.to_owned(),
             gate,
         })
     }
@@ -169,19 +162,19 @@ impl<'a> Target<'a> {
     }
 
     /// Validates the stored plan, or builds one of `model`, the bundle's model as [`crate::prepare`] has rewritten it.
-    pub(crate) fn prove(
+    pub(crate) fn validate_or_build(
         &self,
         model: &[u8],
         without_int8: Option<&str>,
         progress: &(dyn Fn(Progress<'_>) -> bool + Sync),
-    ) -> Result<Proven, PrepareError> {
+    ) -> Result<Validated, PrepareError> {
         let mut notes = Vec::new();
         if without_int8.is_none() {
-            match self.kept(RunOptions::default()) {
-                Ok(kept) => {
-                    return Ok(Proven {
-                        precision: kept.precision.to_owned(),
-                        gate: kept.gate,
+            match self.stored(RunOptions::default()) {
+                Ok(plan) => {
+                    return Ok(Validated {
+                        precision: plan.precision,
+                        gate: plan.gate,
                         notes,
                         built: None,
                     });
@@ -200,7 +193,7 @@ impl<'a> Target<'a> {
         without_int8: Option<&str>,
         mut notes: Vec<String>,
         progress: &(dyn Fn(Progress<'_>) -> bool + Sync),
-    ) -> Result<Proven, PrepareError> {
+    ) -> Result<Validated, PrepareError> {
         let (library, recipe) = (&self.library, &self.recipe);
         self.device.use_here()?;
         let timing_file = self.timing_file();
@@ -265,7 +258,7 @@ impl<'a> Target<'a> {
             Ok(attempt) => (attempt, self.bundle.manifest.precision.as_str()),
         };
 
-        Ok(Proven {
+        Ok(Validated {
             precision: made.to_owned(),
             gate,
             notes,
@@ -284,20 +277,20 @@ impl<'a> Target<'a> {
     /// Stores a plan that was built, if it is one of this engine file's.
     pub(crate) fn store(
         &self,
-        proven: Proven,
+        validated: Validated,
         mut notes: Vec<String>,
     ) -> Result<Prepared, PrepareError> {
-        let precision = proven.precision;
+        let precision = validated.precision;
         if ![&self.bundle.manifest.precision, self.replacement()].contains(&precision.as_str()) {
             let reason = format!("a plan of `{}` was not asked for", precision.escape_debug());
             return Err(PrepareError::Process(reason));
         }
-        if !proven.gate.iter().all(GateResult::passes) {
-            return Err(PrepareError::Gate(proven.gate));
+        if !validated.gate.iter().all(GateResult::passes) {
+            return Err(PrepareError::Gate(validated.gate));
         }
-        notes.extend(proven.notes);
+        notes.extend(validated.notes);
         let key = self.key(&precision);
-        let (file, layers) = match proven.built {
+        let (file, layers) = match validated.built {
             None => (self.cache.path(&key), None),
             Some(built) => (self.cache.keep(&key, &built.plan)?, {
                 if let Some(times) = &built.timing_cache {
@@ -310,7 +303,7 @@ impl<'a> Target<'a> {
             file,
             backend: self.backend(),
             precision,
-            gate: proven.gate,
+            gate: validated.gate,
             notes,
             layers,
         })

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use pilotage_engine::{Bundle, GateResult};
 use pilotage_graph::{Graph, GraphError, ReadOptions};
-use tensorrt_rs::{Device, Product, Progress, RunOptions, Shims, TensorRt, TensorRtError};
+use tensorrt_rs::{Device, Progress, RunOptions, Shims};
 
 use crate::cache::PlanCache;
 use crate::engine::TensorRtEngine;
@@ -58,7 +58,7 @@ pub struct Prepared {
 
 /// A plan that has passed the gate on this machine.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Proven {
+pub struct Validated {
     /// The plan's precision.
     pub precision: String,
     /// The errors against fp32.
@@ -96,11 +96,11 @@ pub fn prepare(
     progress: &(dyn Fn(Progress<'_>) -> bool + Sync),
 ) -> Result<Prepared, PrepareError> {
     prepare_by(bundle, places, |target, model| {
-        target.prove(model, None, progress)
+        target.validate_or_build(model, None, progress)
     })
 }
 
-/// As [`prepare`], where `elsewhere` calls [`prove`] in another process and returns its result. Here
+/// As [`prepare`], where `elsewhere` calls [`validate_or_build`] in another process and returns its result. Here
 /// the shim is compiled and the plan is stored; nothing of the model or of a plan is passed to
 /// NVIDIA's libraries here.
 ///
@@ -112,13 +112,13 @@ pub fn prepare(
 pub fn prepare_elsewhere(
     bundle: &Bundle,
     places: &TensorRtPaths,
-    mut elsewhere: impl FnMut(Option<&str>) -> Result<Proven, PrepareError>,
+    mut elsewhere: impl FnMut(Option<&str>) -> Result<Validated, PrepareError>,
 ) -> Result<Prepared, PrepareError> {
     prepare_by(bundle, places, |target, _| match elsewhere(None) {
         Err(error @ PrepareError::Process(_)) if target.is_int8() => {
             elsewhere(Some(&format!("no INT8 plan: {error}")))
         }
-        proven => proven,
+        validated => validated,
     })
 }
 
@@ -128,38 +128,30 @@ pub fn prepare_elsewhere(
 ///
 /// # Errors
 /// When any of these steps fails.
-pub fn prove(
+pub fn validate_or_build(
     bundle: &Bundle,
     places: &TensorRtPaths,
     without_int8: Option<&str>,
     progress: &(dyn Fn(Progress<'_>) -> bool + Sync),
-) -> Result<Proven, PrepareError> {
+) -> Result<Validated, PrepareError> {
     let device = Device::first()?;
     let model = readable_model(bundle)?;
-    let target = Target::new(bundle, places, device, opened(places)?)?;
-    target.prove(&model, without_int8, progress)
+    let target = Target::new(bundle, places, device, shims::existing(places)?)?;
+    target.validate_or_build(&model, without_int8, progress)
 }
 
 fn prepare_by(
     bundle: &Bundle,
     places: &TensorRtPaths,
-    prove: impl FnOnce(&Target<'_>, &[u8]) -> Result<Proven, PrepareError>,
+    validate_or_build: impl FnOnce(&Target<'_>, &[u8]) -> Result<Validated, PrepareError>,
 ) -> Result<Prepared, PrepareError> {
     let device = Device::first()?;
     let model = readable_model(bundle)?;
     let mut notes = Vec::new();
     let library = shims::open(places, &mut notes)?;
     let target = Target::new(bundle, places, device, library)?;
-    let proven = prove(&target, &model)?;
-    target.store(proven, notes)
-}
-
-fn opened(places: &TensorRtPaths) -> Result<TensorRt, TensorRtError> {
-    TensorRt::open(
-        Product::TensorRt,
-        places.libraries.as_deref(),
-        &places.shims,
-    )
+    let validated = validate_or_build(&target, &model)?;
+    target.store(validated, notes)
 }
 
 /// A plan that was loaded and validated on this machine.
@@ -183,13 +175,8 @@ pub fn load(
     options: RunOptions,
 ) -> Result<ValidatedPlan, PrepareError> {
     let device = Device::first()?;
-    let target = Target::new(bundle, places, device, opened(places)?)?;
-    let kept = target.kept(options)?;
-    Ok(ValidatedPlan {
-        engine: kept.engine,
-        precision: kept.precision.to_owned(),
-        gate: kept.gate,
-    })
+    let target = Target::new(bundle, places, device, shims::existing(places)?)?;
+    target.stored(options)
 }
 
 /// The bundle's model after [`rewritten`]. Empty if there is none: [`Target::new`] reports that, after

@@ -21,19 +21,21 @@ pub fn installed_shims() -> Shims {
     Shims::RootOnly(vec![COMPILED_SHIMS.into(), PACKAGED_SHIMS.into()])
 }
 
+/// Opens TensorRT with a shim that exists.
+pub(crate) fn existing(places: &TensorRtPaths) -> Result<TensorRt, TensorRtError> {
+    TensorRt::open(
+        Product::TensorRt,
+        places.libraries.as_deref(),
+        &places.shims,
+    )
+}
+
 /// Opens TensorRT. Compiles its shim first if the shim is missing or cannot be used.
 pub(crate) fn open(
     places: &TensorRtPaths,
     notes: &mut Vec<String>,
 ) -> Result<TensorRt, PrepareError> {
-    let open = || {
-        TensorRt::open(
-            Product::TensorRt,
-            places.libraries.as_deref(),
-            &places.shims,
-        )
-    };
-    match open() {
+    match existing(places) {
         // The usual case on a new machine.
         Err(TensorRtError::NoShim { tried, .. })
             if tried
@@ -67,7 +69,7 @@ pub(crate) fn open(
         match compiled {
             Ok(Some(shim)) => {
                 notes.push(format!("compiled {}", shim.display()));
-                return Ok(open()?);
+                return Ok(existing(places)?);
             }
             Ok(None) => {}
             Err(error) => {

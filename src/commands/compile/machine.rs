@@ -10,7 +10,6 @@ use pilotage_console::{print, say_always, write_to_stderr};
 use pilotage_engine::Bundle;
 use pilotage_gpu::{GpuPolicy, Prepared, check_engine_file};
 use pilotage_guard::INSTALLED;
-use tensorrt_rs::Progress;
 
 use super::table;
 use crate::car::{Backend, Car, EngineSource};
@@ -114,19 +113,6 @@ pub(super) fn plan(bytes: &[u8], gpu: GpuPolicy, report: bool) -> anyhow::Result
         Err(error) => say_always(format_args!("warning: there is no TensorRT plan: {error}")),
     }
     Ok(())
-}
-
-/// One line on a terminal, and in a journal a line for each phase. TensorRT's log has the details
-/// (`RUST_LOG=tensorrt=debug`).
-pub fn show(progress: Progress<'_>) -> bool {
-    let Progress { phase, done, steps } = progress;
-    if std::io::stderr().is_terminal() {
-        // A failure to show the line does not stop the work.
-        let _ = write_to_stderr(format!("\r\x1b[K{phase}: {done} of {steps}").as_bytes());
-    } else if done == 0 {
-        say_always(format_args!("{phase}: {steps} steps"));
-    }
-    true
 }
 
 fn clear() {

@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 
 use pilotage_engine::GateResult;
-use pilotage_gpu::{Built, Proven};
+use pilotage_gpu::{Built, Validated};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -17,10 +17,7 @@ const LONGEST_PLAN: u64 = 1 << 30;
 /// The longest timing cache, bytes.
 const LONGEST_TIMES: u64 = 64 << 20;
 
-/// A plan, or the reason why there is none.
-pub(super) type Result = std::result::Result<Proven, String>;
-
-/// What is asked of the process. The engine file follows.
+/// The request to the process. The engine file follows.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Request {
     pub(super) places: Places,
@@ -28,11 +25,11 @@ pub(super) struct Request {
     pub(super) without_int8: Option<String>,
 }
 
-/// What the process answers. Plan and timing cache follow, if it has them.
+/// The reply of the process. Plan and timing cache follow, if it has them.
 #[derive(Debug, Serialize, Deserialize)]
-enum Answer {
+enum Reply {
     Failed(String),
-    Proven {
+    Validated {
         precision: String,
         gate: Vec<GateResult>,
         notes: Vec<String>,
@@ -59,23 +56,26 @@ pub(super) fn receive_request(
     Ok((receive_json(from)?, receive(from, longest)?))
 }
 
-pub(super) fn send_answer(to: &mut impl Write, result: &Result) -> io::Result<()> {
-    let proven = match result {
-        Ok(proven) => proven,
-        Err(reason) => return send(to, &serde_json::to_vec(&Answer::Failed(reason.clone()))?),
+pub(super) fn send_answer(
+    to: &mut impl Write,
+    result: &Result<Validated, String>,
+) -> io::Result<()> {
+    let validated = match result {
+        Ok(validated) => validated,
+        Err(reason) => return send(to, &serde_json::to_vec(&Reply::Failed(reason.clone()))?),
     };
-    let files = proven.built.as_ref().map(|built| Files {
+    let files = validated.built.as_ref().map(|built| Files {
         layers: built.layers.clone(),
         has_times: built.timing_cache.is_some(),
     });
-    let answer = Answer::Proven {
-        precision: proven.precision.clone(),
-        gate: proven.gate.clone(),
-        notes: proven.notes.clone(),
+    let answer = Reply::Validated {
+        precision: validated.precision.clone(),
+        gate: validated.gate.clone(),
+        notes: validated.notes.clone(),
         built: files,
     };
     send(to, &serde_json::to_vec(&answer)?)?;
-    if let Some(built) = &proven.built {
+    if let Some(built) = &validated.built {
         send(to, &built.plan)?;
         if let Some(times) = &built.timing_cache {
             send(to, times)?;
@@ -84,10 +84,10 @@ pub(super) fn send_answer(to: &mut impl Write, result: &Result) -> io::Result<()
     Ok(())
 }
 
-pub(super) fn receive_answer(from: &mut impl Read) -> io::Result<Result> {
+pub(super) fn receive_answer(from: &mut impl Read) -> io::Result<Result<Validated, String>> {
     let (precision, gate, notes, files) = match receive_json(from)? {
-        Answer::Failed(reason) => return Ok(Err(without_controls(reason))),
-        Answer::Proven {
+        Reply::Failed(reason) => return Ok(Err(without_controls(reason))),
+        Reply::Validated {
             precision,
             gate,
             notes,
@@ -105,7 +105,7 @@ pub(super) fn receive_answer(from: &mut impl Read) -> io::Result<Result> {
             layers: layers.map(without_controls),
         }),
     };
-    Ok(Ok(Proven {
+    Ok(Ok(Validated {
         precision,
         gate,
         notes: notes.into_iter().map(without_controls).collect(),
@@ -153,8 +153,8 @@ mod tests {
 
     use super::*;
 
-    fn proven() -> Proven {
-        Proven {
+    fn validated() -> Validated {
+        Validated {
             precision: "int8".to_owned(),
             gate: Vec::new(),
             notes: vec!["a note".to_owned()],
@@ -178,13 +178,18 @@ mod tests {
         assert_eq!(received, (request, b"file".to_vec()));
         assert!(receive_request(&mut sent.as_slice(), 3).is_err());
 
-        let stored = Proven {
+        let stored = Validated {
             built: None,
-            ..proven()
+            ..validated()
         };
-        let mut plain = proven();
+        let mut plain = validated();
         plain.built.as_mut().unwrap().timing_cache = None;
-        for answer in [Ok(proven()), Ok(stored), Ok(plain), Err("why".to_owned())] {
+        for answer in [
+            Ok(validated()),
+            Ok(stored),
+            Ok(plain),
+            Err("why".to_owned()),
+        ] {
             let mut sent = Vec::new();
             send_answer(&mut sent, &answer).unwrap();
             assert_eq!(receive_answer(&mut sent.as_slice()).unwrap(), answer);

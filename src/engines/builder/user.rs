@@ -41,7 +41,7 @@ impl User {
         }
     }
 
-    /// Gives this thread, and the processes that it starts, the rights of this user, for good. The other
+    /// Gives this thread, and the processes that it starts, the rights of this user permanently. The other
     /// threads of this process keep theirs: these are the kernel's own calls, not libc's.
     ///
     /// # Errors
