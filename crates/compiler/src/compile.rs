@@ -3,13 +3,14 @@
 mod calibration_frames;
 mod error;
 mod fixed;
+mod float;
 mod ports;
 mod quantized;
 mod sections;
 mod source;
 mod trained;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, Source, suggest};
@@ -17,12 +18,11 @@ use pilotage_engine::plan::Plan;
 use pilotage_engine::{
     Bundle, Calibration, Gate, GateLimits, GateResult, Manifest, Output, Trial, ValidationSet,
 };
-use pilotage_graph::{ElementType, Graph, Node, ValueId};
+use pilotage_graph::{Graph, Node};
 
 pub use error::{CompileError, GateTable, ModelError};
 
-use crate::calibrate::{Method, magnitudes};
-use crate::float16::{self, NarrowError, narrow, with_followers};
+use crate::calibrate::Method;
 use crate::frames::Frames;
 use crate::gate;
 use crate::lower::{PortLayout, Weights, lower_weights};
@@ -30,11 +30,12 @@ use crate::model_file;
 use crate::network::Network;
 use crate::pixels::take_pixels;
 use crate::progress::{Run, Stage};
-use crate::recipe::{LayerPrecision, Precision, Recipe};
+use crate::recipe::{Precision, Recipe};
 use crate::report::LayerReport;
 use crate::simplify::simplify;
 use crate::table::Tensors;
 use ports::remaining_preprocessing;
+use quantized::CPU_PLAN;
 pub use source::SourceModel;
 use trained::Quantization;
 
@@ -262,32 +263,6 @@ impl Model {
         self.recipe.input.layout == pilotage_vision::Layout::Nhwc
     }
 
-    /// Compiles the model in floating point, with `layers` as its layer reports.
-    fn float(&self, layers: Vec<LayerReport>) -> Result<CompiledModel, CompileError> {
-        let ports = match self.channels_last() {
-            true => PortLayout::Model,
-            false => PortLayout::Native,
-        };
-        let weights = match self.recipe.precision {
-            Precision::Fp16 => Weights::Half,
-            _ => Weights::AsTheyAre,
-        };
-        let plan = lower_weights(&self.simple, ports, weights);
-        let mut sections = BTreeMap::new();
-        if self.recipe.precision == Precision::Fp16 {
-            let float32 = self.float32_nodes();
-            let model = narrow(&self.simple, |node| !float32.contains(&node.name));
-            let model = model.map_err(|reason| self.error(reason))?;
-            sections.insert("model.fp16.onnx".to_owned(), model.write());
-        }
-        Ok(CompiledModel {
-            plan: plan.map_err(|reason| self.error(reason))?,
-            layers,
-            sections,
-            ..CompiledModel::default()
-        })
-    }
-
     /// Compiles the model in the recipe's precision and compares it with fp32 on the held-back
     /// frames.
     fn gated(
@@ -330,9 +305,8 @@ impl Model {
                 }
                 let mut network = Network::of_plan(made.plan.clone(), last);
                 network.centre = centre(self.recipe.precision);
-                let answers = network.answers_observed(&held_back, run.of(Stage::Gate));
-                let answers = answers.map_err(|reason| self.error(reason))?;
-                made.results = gate.results("CPU plan", &answers, &[]);
+                let measured = (&held_back[..], run);
+                made.results = self.results(&gate, measured, CPU_PLAN, &network, &[])?;
                 if !made.results.iter().all(GateResult::passes) {
                     return Err(self.error(ModelError::Gate {
                         precision: self.recipe.precision.name(),
@@ -348,6 +322,20 @@ impl Model {
         ValidationSet::write(&mut made.sections, (&held_back, size), gate.reference())
             .map_err(|reason| self.error(ModelError::Frames(reason)))?;
         Ok(made)
+    }
+
+    /// The errors of `network`, a form of the model, on the held-back frames; see [`Gate::results`].
+    fn results(
+        &self,
+        gate: &Gate,
+        (held_back, run): (&[&[u8]], Run<'_>),
+        form: &str,
+        network: &Network,
+        units: &[(String, f32)],
+    ) -> Result<Vec<GateResult>, CompileError> {
+        let answers = network.answers_observed(held_back, run.of(Stage::Gate));
+        let answers = answers.map_err(|reason| self.error(reason))?;
+        Ok(gate.results(form, &answers, units))
     }
 
     /// Compiles the model to 8 bits: with its own scales if it was quantized in training.
@@ -403,49 +391,6 @@ impl Model {
             _ => Network::new(&self.graph, last),
         };
         network.map_err(|reason| self.error(reason))
-    }
-
-    /// The nodes that an fp16 engine computes in float32: the layers that the recipe lists as
-    /// fp32, and the nodes that follow each of them.
-    fn float32_nodes(&self) -> BTreeSet<String> {
-        let layers = self.recipe.layers.iter();
-        let float32 = layers.filter(|(_, precision)| **precision == LayerPrecision::Fp32);
-        let names = float32.map(|(name, _)| name.clone()).collect();
-        with_followers(&self.simple, &names)
-    }
-
-    /// Checks that the inputs and outputs of the nodes that `half` selects are within float16's
-    /// range on `frames`.
-    fn fits_float16(
-        &self,
-        half: impl Fn(&Node) -> bool,
-        frames: &[&[u8]],
-        run: Run<'_>,
-    ) -> Result<(), ModelError> {
-        let graph = &self.simple;
-        let picked = graph.nodes.iter().filter(|node| half(node));
-        let values: Vec<ValueId> = picked
-            .flat_map(|node| node.inputs.iter().chain(&node.outputs).copied())
-            .filter(|&v| graph.value(v).element_type == ElementType::F32)
-            .filter(|&v| graph.value(v).constant.is_none())
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect();
-        let centre = centre(self.recipe.precision);
-        let run = run.of(Stage::Gate);
-        let last = self.channels_last();
-        let most = magnitudes(graph, last, centre, &values, frames, run)?;
-        match values
-            .iter()
-            .zip(most)
-            .find(|(_, most)| *most > float16::LARGEST)
-        {
-            Some((&value, number)) => Err(ModelError::Narrow(NarrowError {
-                tensor: graph.value(value).name.clone(),
-                number,
-            })),
-            None => Ok(()),
-        }
     }
 
     /// The calibration table of the original model, for trtexec.

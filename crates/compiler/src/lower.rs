@@ -50,6 +50,16 @@ pub enum PortLayout {
     Native,
 }
 
+impl PortLayout {
+    /// The layout for a model whose input is N, H, W, C if `channels_last`, and else N, C, H, W.
+    pub(crate) fn of_images(channels_last: bool) -> Self {
+        match channels_last {
+            true => Self::Model,
+            false => Self::Native,
+        }
+    }
+}
+
 /// Why a graph cannot be lowered to a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LowerError {

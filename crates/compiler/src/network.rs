@@ -56,10 +56,7 @@ impl Network {
     /// # Errors
     /// If the graph cannot be lowered to a plan.
     pub fn new(graph: &Graph, channels_last: bool) -> Result<Self, NetworkError> {
-        let ports = match channels_last {
-            true => PortLayout::Model,
-            false => PortLayout::Native,
-        };
+        let ports = PortLayout::of_images(channels_last);
         let plan = lower_weights(graph, ports, Weights::AsTheyAre)?;
         Ok(Self::of_plan(plan, channels_last))
     }

@@ -3,15 +3,22 @@
 
 use crate::{ElementType, Graph, GraphError, Node, Op, ReadOptions, Tensor, TensorData, ValueId};
 
-/// Converts the QDQ model `model` (the content of an ONNX file) to floating point. Weights, int8 or
+/// Converts the QDQ model `model` (the content of an ONNX file) as [`dequantized`] converts a graph.
+///
+/// # Errors
+/// If `model` is not a valid model, or is not one after the conversion.
+pub fn dequantize(model: &[u8]) -> Result<Vec<u8>, GraphError> {
+    Ok(dequantized(Graph::read(model, &ReadOptions::default())?)?.write())
+}
+
+/// Converts a QDQ model to floating point. Weights, int8 or
 /// int32 with zero point 0, become the floats that they represent. Activations are no longer
 /// rounded. Every input becomes float32; the scale of an 8-bit input is dropped with its
 /// DequantizeLinear.
 ///
 /// # Errors
-/// If `model` is not a valid model, or is not one after the conversion.
-pub fn dequantize(model: &[u8]) -> Result<Vec<u8>, GraphError> {
-    let mut graph = Graph::read(model, &ReadOptions::default())?;
+/// If the graph is not valid after the conversion.
+pub fn dequantized(mut graph: Graph) -> Result<Graph, GraphError> {
     // The value that replaces each value.
     let mut replacement: Vec<ValueId> = (0..graph.values.len()).map(ValueId).collect();
     for node in &graph.nodes {
@@ -49,7 +56,7 @@ pub fn dequantize(model: &[u8]) -> Result<Vec<u8>, GraphError> {
     });
     graph.prune();
     graph.check()?;
-    Ok(graph.write())
+    Ok(graph)
 }
 
 /// Converts the int8 weights of the QDQ model `model` (the content of an ONNX file) that have an

@@ -26,7 +26,7 @@ mod write;
 use std::ops::RangeInclusive;
 
 pub use builder::GraphBuilder;
-pub use convert::{dequantize, float_weights, float32_types, widen};
+pub use convert::{dequantize, dequantized, float_weights, float32_types, widen};
 pub use error::{GraphError, OpError};
 pub use external::{DataFileError, DataFiles};
 pub use graph::{Graph, Node, NodeId, Value, ValueId};

@@ -108,10 +108,7 @@ pub(super) fn quantized(
         method: Method::of(settings),
         form,
         weights,
-        layout: match model.channels_last() {
-            true => PortLayout::Model,
-            false => PortLayout::Native,
-        },
+        layout: PortLayout::of_images(model.channels_last()),
         run,
     };
     let asked: BTreeSet<String> = recipe.layers.keys().cloned().collect();
@@ -302,9 +299,9 @@ impl Context<'_> {
         units: &[(String, f32)],
     ) -> Result<Vec<GateResult>, CompileError> {
         let network = Network::of_plan(plan, self.model.channels_last());
-        let answers = network.answers_observed(&self.held_back, self.run.of(Stage::Gate));
-        let answers = answers.map_err(|reason| self.model.error(reason))?;
-        Ok(self.gate.results(form, &answers, units))
+        let measured = (&self.held_back[..], self.run);
+        self.model
+            .results(self.gate, measured, form, &network, units)
     }
 
     fn error(

@@ -25,17 +25,12 @@ pub struct SourceModel {
 }
 
 impl SourceModel {
-    /// Reads the model of a recipe. `source` is the recipe's text, for messages; the path of the
-    /// model is relative to `folder`.
+    /// Reads the model of a recipe. `source` is the recipe's text, for messages.
     ///
     /// # Errors
     /// If the model cannot be read, or does not fit the recipe.
-    pub fn of_recipe(
-        recipe: &Recipe,
-        source: &Source<'_>,
-        folder: &Path,
-    ) -> Result<Self, CompileError> {
-        Ok(Self::read(recipe, source, &folder.join(&recipe.model))?.0)
+    pub fn of_recipe(recipe: &Recipe, source: &Source<'_>) -> Result<Self, CompileError> {
+        Ok(Self::read(recipe, source, &recipe.model)?.0)
     }
 
     /// The model, the names of its tensors, and the SHA-256 of its files.

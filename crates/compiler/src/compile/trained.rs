@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use pilotage_engine::plan::Plan;
 use pilotage_engine::{Gate, GateResult};
-use pilotage_graph::{
-    ElementType, Graph, Node, Op, ReadOptions, Tensor, TensorData, ValueId, dequantize,
-};
+use pilotage_graph::{ElementType, Graph, Node, Op, Tensor, TensorData, ValueId, dequantized};
 
 use super::quantized::{CPU_PLAN, QDQ_MODEL, Quantized, REPORT_FRAMES};
 use super::{CompileError, Model, ModelError, sections};
@@ -200,18 +197,13 @@ pub(super) fn compiled(
     run: Run<'_>,
 ) -> Result<Quantized, CompileError> {
     let last = model.channels_last();
-    let layout = match last {
-        true => PortLayout::Model,
-        false => PortLayout::Native,
-    };
+    let layout = PortLayout::of_images(last);
     let lowered = |graph: &Graph, weights| {
         lower_weights(graph, layout, weights).map_err(|reason| model.error(reason))
     };
-    let measured = |form: &str, plan: Plan| {
+    let measured = |form, plan| {
         let network = Network::of_plan(plan, last);
-        let answers = network.answers_observed(held_back, run.of(Stage::Gate));
-        let answers = answers.map_err(|reason| model.error(reason))?;
-        Ok::<_, CompileError>(gate.results(form, &answers, &[]))
+        model.results(gate, (held_back, run), form, &network, &[])
     };
     let plan = lowered(graph, Weights::AsTheyAre)?;
     let exported = sections::for_other_runtimes(graph.clone());
@@ -225,9 +217,7 @@ pub(super) fn compiled(
             layers: "not measured: the model has its own scales".to_owned(),
         }));
     }
-    let float = dequantize(&graph.write());
-    let float = float.and_then(|bytes| Graph::read(&bytes, &ReadOptions::default()));
-    let float = float.map_err(|reason| model.error(reason))?;
+    let float = dequantized(graph.clone()).map_err(|reason| model.error(reason))?;
     let frames = &held_back[..held_back.len().min(REPORT_FRAMES)];
     let observed = run.of(Stage::Layers);
     let reports = layer_reports(&float, graph, &BTreeMap::new(), last, frames, observed);

@@ -2,6 +2,7 @@
 
 use pilotage_config::{ConfigError, Source};
 use pilotage_engine::{Bins, Decode, Meaning};
+use pilotage_vision::Crop;
 
 use super::{Precision, Recipe, ThrottleRecipe};
 use crate::int4::INT4_GROUPS;
@@ -33,12 +34,7 @@ impl Recipe {
         self.check_calibration(source)?;
         let input = &self.input;
         // The crop is checked against the camera's frame size once there is a camera.
-        let frame = input.crop.map_or((u32::MAX, u32::MAX), |crop| {
-            (
-                crop.x.saturating_add(crop.width),
-                crop.y.saturating_add(crop.height),
-            )
-        });
+        let frame = input.crop.map_or((u32::MAX, u32::MAX), Crop::end);
         if let Err(error) = input.validate(frame.0, frame.1) {
             return Err(source.error("input", error));
         }
