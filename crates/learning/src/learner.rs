@@ -3,7 +3,7 @@
 use crate::error::LearningError;
 use crate::loss::Loss;
 use crate::network::{Fill, Losses, Network, check_size};
-use crate::optimizer::{Average, Optimizer, OptimizerState, Schedule, clip_factor};
+use crate::optimizer::{Average, Decay, Optimizer, OptimizerState, Schedule, clip_factor};
 
 /// How a network is trained.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,24 @@ pub struct Training {
     pub clip: Option<f64>,
     /// The share of the averaged weights that each step keeps; `None` averages nothing.
     pub average: Option<f32>,
+}
+
+impl Training {
+    /// Adam on the squared error. The rate falls along a cosine, in so many `steps`, from `rate` to
+    /// `last` times it.
+    pub fn adam(rate: f64, steps: u64, last: f64) -> Self {
+        Self {
+            optimizer: Optimizer::ADAM,
+            schedule: Schedule {
+                rate,
+                warm_up: 0,
+                decay: Decay::Cosine { steps, last },
+            },
+            loss: Loss::Squared,
+            clip: None,
+            average: None,
+        }
+    }
 }
 
 /// How far a training has come: with the values of the network's parameters
@@ -152,7 +170,7 @@ impl Learner {
         let parameters = self.network.parameters_mut().iter_mut();
         for ((parameter, state), trained) in parameters.zip(&mut self.states).zip(trained) {
             if trained {
-                let rate = rate * parameter.rate_factor();
+                let rate = rate * parameter.rate;
                 let (latent, gradient) = parameter.latent_and_gradient();
                 state.step(optimizer, rate, latent, gradient);
                 parameter.refresh();

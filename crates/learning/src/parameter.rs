@@ -81,11 +81,6 @@ impl Parameter {
         &self.form
     }
 
-    /// The factor of the learning rate; 1 at first.
-    pub fn rate_factor(&self) -> f32 {
-        self.rate
-    }
-
     /// Whether the elements are those of a few clusters.
     pub(crate) fn is_clustered(&self) -> bool {
         matches!(self.form, Form::Clustered { .. })

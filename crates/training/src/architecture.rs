@@ -26,7 +26,7 @@ pub enum NetworkKind {
     Large,
     /// Donkeycar's `linear`: `default_n_linear` in donkeycar/parts/keras.py
     /// (github.com/autorope/donkeycar), with its dropout of 20 % after every hidden layer and
-    /// without normalisation of the input. Its outputs are the elements of one tensor here.
+    /// without normalization of the input. Its outputs are the elements of one tensor here.
     Linear,
 }
 
@@ -287,7 +287,7 @@ impl Architecture {
     }
 
     /// The network with random weights: input `image`, float32, one picture in `layout`, before the
-    /// normalisation by `statistics` if the network has one; output `controls`, float32, 1 x outputs.
+    /// normalization by `statistics` if the network has one; output `controls`, float32, 1 x outputs.
     ///
     /// Weights are uniform within sqrt(6 / inputs), with biases of zero (He et al., "Delving Deep
     /// into Rectifiers", 2015). The weights of the last layer are ten times smaller, and its biases
@@ -315,7 +315,7 @@ impl Architecture {
             value = graph.node("planes", Op::Transpose { perm }, &[value])?;
         }
         if self.normalised {
-            value = normalisation(&mut graph, value, statistics, channels)?;
+            value = normalization(&mut graph, value, statistics, channels)?;
         }
         let layers = self.layers();
         for (index, layer) in layers.iter().enumerate() {
@@ -380,7 +380,7 @@ fn add_layer(
     Ok(graph.node(layer.name.clone(), layer.op.clone(), &inputs)?)
 }
 
-fn normalisation(
+fn normalization(
     graph: &mut GraphBuilder,
     value: ValueId,
     statistics: &Statistics,
@@ -425,7 +425,7 @@ mod tests {
         };
         for layout in [Layout::Nchw, Layout::Nhwc] {
             let shape = Architecture::new(NetworkKind::Pilotnet, [66, 200, 3], 2).unwrap();
-            // DeepLearningStudio's PilotNet has 1,595,534, with the twelve of its normalisation.
+            // DeepLearningStudio's PilotNet has 1,595,534, with the twelve of its normalization.
             assert_eq!(shape.parameters().iter().sum::<usize>(), 1_595_522);
             let graph = shape.graph(&statistics, &[0.25, -0.5], layout, 7).unwrap();
             let mut network = pilotage_learning::Network::from_graph(&graph).unwrap();

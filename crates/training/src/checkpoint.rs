@@ -44,7 +44,7 @@ pub enum CheckpointError {
     /// The checkpoint is of an earlier version of this program.
     #[error(
         "{} is a checkpoint of an earlier version, whose trainer is not a part of this one: train \
-         without --resume, or go on with the earlier version", .0.display()
+         without --resume, or continue with the earlier version", .0.display()
     )]
     Earlier(PathBuf),
 }

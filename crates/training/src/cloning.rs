@@ -12,6 +12,7 @@
 
 pub mod augment;
 pub mod balance;
+mod error;
 pub mod export;
 pub mod fit;
 pub mod frames;
@@ -24,7 +25,6 @@ pub mod state;
 mod target;
 
 use std::fs;
-use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -33,18 +33,17 @@ use pilotage_console::say_always;
 use pilotage_dataset::{DatasetError, Recording};
 use pilotage_vehicle::Domain;
 
+pub use error::CloningError;
 pub use target::{Target, TargetError};
 
-use crate::architecture::ArchitectureError;
 use crate::progress;
 use fit::{FitError, Fitted, Task};
-use frames::{Frames, FramesError};
-use model::{ModelError, Origin, UserModel};
-use picture::PictureError;
+use frames::Frames;
+use model::{Origin, UserModel};
 use recipe::{LearnedOutput, TrainingRecipe, TrainingRecipeError};
 use score::Score;
 use split::{Method, Split, TooFew};
-use state::{State, StateError};
+use state::State;
 
 /// A training run.
 #[derive(Debug, Clone)]
@@ -70,95 +69,6 @@ pub struct Trained {
     pub frames: (usize, usize),
     /// The index of the pass whose weights are used, and the number of passes.
     pub passes: (usize, usize),
-}
-
-/// Why training failed.
-#[derive(Debug, thiserror::Error)]
-pub enum CloningError {
-    /// The user's model cannot be trained.
-    #[error(transparent)]
-    Model(Box<ModelError>),
-    /// The recordings do not say what was recorded.
-    #[error(
-        "{}: does not say whether a simulated or a physical car was recorded; add --domain physical, \
-         or --domain simulated for recordings of a simulator", .0.display()
-    )]
-    UnknownDomain(PathBuf),
-    /// The recordings are of both kinds of car.
-    #[error(
-        "{} is of a simulated car and {} of a physical one; say with --domain which of them the \
-         network is to drive", simulated.display(), physical.display()
-    )]
-    MixedDomains {
-        /// A recording of a simulated car.
-        simulated: PathBuf,
-        /// One of a physical car.
-        physical: PathBuf,
-    },
-    /// The domain that was named is not that of any recording.
-    #[error(
-        "{}: is of a simulated car, which no network for a physical one is trained by alone; leave \
-         `domain` out, or add recordings of the physical car", .0.display()
-    )]
-    OtherDomain(PathBuf),
-    /// There are no cameras at the sides.
-    #[error("no recording has pictures of cameras at the sides; leave --side-cameras out")]
-    NoSides,
-    /// A file to write is not acceptable.
-    #[error(transparent)]
-    Target(#[from] TargetError),
-    /// A folder cannot be read.
-    #[error("{}: {reason}", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// The system's error.
-        reason: io::Error,
-    },
-    /// A recording is named twice.
-    #[error("{} is named twice; its frames would be learned and held back", .0.display())]
-    Twice(PathBuf),
-    /// A recording cannot be read.
-    #[error(transparent)]
-    Recording(#[from] DatasetError),
-    /// The recipe does not fit the recordings.
-    #[error(transparent)]
-    Recipe(#[from] TrainingRecipeError),
-    /// A recording has no values to learn.
-    #[error("{}: {reason}", folder.display())]
-    Labels {
-        /// The recording with the most records without values.
-        folder: PathBuf,
-        /// What is missing.
-        reason: TrainingRecipeError,
-    },
-    /// The network cannot have this input.
-    #[error(transparent)]
-    Architecture(#[from] ArchitectureError),
-    /// The frames cannot be used.
-    #[error(transparent)]
-    Frames(#[from] FramesError),
-    /// There are too few frames.
-    #[error(transparent)]
-    TooFew(#[from] TooFew),
-    /// The checkpoint cannot be used.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The network cannot be fitted.
-    #[error(transparent)]
-    Fit(#[from] FitError),
-    /// The model or the recipe cannot be written.
-    #[error(transparent)]
-    Write(#[from] export::WriteError),
-    /// The picture cannot be written.
-    #[error(transparent)]
-    Picture(#[from] PictureError),
-}
-
-impl From<ModelError> for CloningError {
-    fn from(reason: ModelError) -> Self {
-        Self::Model(Box::new(reason))
-    }
 }
 
 /// Trains, measures and writes. `observe` is called after every pass, when the checkpoint is
@@ -470,7 +380,7 @@ fn finish(
     let frames = export::relative(calibration, &folder);
     let frames = frames.to_string_lossy();
     let recipe = export::recipe(task, &plan.target.model_name(), &frames, &comment);
-    export::write(task, &fitted.weights, &recipe, &onnx, &toml)?;
+    export::write(task, &network, &recipe, &onnx, &toml)?;
     let turning = fit::turning(&task.outputs);
     let meaning = task.outputs[turning].meaning;
     let content = picture::Content {

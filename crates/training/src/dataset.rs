@@ -27,7 +27,7 @@ pub struct Sample {
     pub mirrored: bool,
 }
 
-/// Pictures of the network's input size, before normalisation, and their labels.
+/// Pictures of the network's input size, before normalization, and their labels.
 #[derive(Debug, Default)]
 pub struct Dataset {
     pictures: Vec<u8>,

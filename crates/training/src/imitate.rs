@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pilotage_learning::{Decay, Learner, LearningError, Loss, Optimizer, Schedule, Training};
+use pilotage_learning::{Learner, LearningError, Training};
 use pilotage_simulator::{CarKind, Circuit, Random};
 use pilotage_vision::VisionError;
 
@@ -153,20 +153,7 @@ fn gather(
 /// to a fifth in the others.
 fn training(plan: &Plan, round: usize, steps: usize) -> Training {
     let last = if round == plan.rounds { 1e-3 } else { 0.2 };
-    Training {
-        optimizer: Optimizer::ADAM,
-        schedule: Schedule {
-            rate: plan.rate,
-            warm_up: 0,
-            decay: Decay::Cosine {
-                steps: steps as u64,
-                last,
-            },
-        },
-        loss: Loss::Squared,
-        clip: None,
-        average: None,
-    }
+    Training::adam(plan.rate, steps as u64, last)
 }
 
 fn train(

@@ -37,7 +37,7 @@ struct Arguments {
 enum Command {
     /// Learn from recordings what their driver did, for any car and camera.
     Train(Train),
-    /// Make a trained network smaller or faster: quantisation-aware training, pruning, clustering,
+    /// Make a trained network smaller or faster: quantization-aware training, pruning, clustering,
     /// structured pruning, distillation.
     Optimise(commands::optimise::Optimise),
     /// Learn from an expert that knows the true state.
@@ -63,7 +63,7 @@ struct Train {
     /// The network, instead of the recipe's.
     #[arg(long, value_enum)]
     network: Option<NetworkKind>,
-    /// An ONNX model to go on training, instead of a named network.
+    /// An ONNX model to fine-tune, instead of a named network.
     #[arg(long, value_name = "NAME.onnx", conflicts_with = "network")]
     model: Option<PathBuf>,
     /// Learn from Udacity's cameras at the sides too, with steering that is this much further to the

@@ -13,7 +13,7 @@ pub const EPSILON: f32 = 1e-3;
 
 /// Mean and variance of the input, by colour.
 ///
-/// They are those of the input's batch normalisation. They are measured once on the data set. Scale
+/// They are those of the input's batch normalization. They are measured once on the data set. Scale
 /// and shift stay 1 and 0, because the first convolution has no padding and can express any scale
 /// and shift itself.
 #[derive(Debug, Clone, Copy, PartialEq)]

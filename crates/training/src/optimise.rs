@@ -1,4 +1,4 @@
-//! Makes a trained network smaller or faster: quantisation-aware training, pruning, clustering,
+//! Makes a trained network smaller or faster: quantization-aware training, pruning, clustering,
 //! structured pruning and distillation of any ONNX model that the compiler reads.
 //!
 //! [`optimise`] runs one or several [strategies](strategy::Strategy). Each starts from the trained
@@ -201,7 +201,7 @@ pub fn optimise(
         .map(|&strategy| target(plan, &path, &folder, strategy))
         .collect::<Result<Vec<_>, _>>()?;
     recipe.compile.model = path;
-    let model = SourceModel::of_recipe(&recipe.compile, &recipe.source(), Path::new(""))?;
+    let model = SourceModel::of_recipe(&recipe.compile, &recipe.source())?;
     let mut recordings = Vec::new();
     for folder in &plan.data {
         recordings.push(Recording::open(folder)?);
@@ -216,19 +216,26 @@ pub fn optimise(
         true => Some(read(&recipe, &model, &recordings)?),
         false => None,
     };
+    // Made for the first strategy that trains.
+    let mut task: Option<Task<'_>> = None;
     let mut results = Vec::new();
     for (&strategy, target) in strategies.iter().zip(&targets) {
-        let made = match (&data, strategy.trains()) {
-            (Some(data), true) => {
-                let frames = (&data.frames, &data.split);
-                let mut trained = Network::from_graph(&model.graph)?;
-                let task = Task::new(&recipe, frames, data.wanted.clone(), &mut trained);
-                Some((
-                    train(&task, &model, strategy)?,
-                    task.own_error(),
-                    &data.frames,
-                    &data.split,
-                ))
+        let made = match &data {
+            Some(data) if strategy.trains() => {
+                let task = match &task {
+                    Some(task) => task,
+                    None => {
+                        let frames = (&data.frames, &data.split);
+                        let mut trained = Network::from_graph(&model.graph)?;
+                        task.insert(Task::new(
+                            &recipe,
+                            frames,
+                            data.wanted.clone(),
+                            &mut trained,
+                        ))
+                    }
+                };
+                Some((train(task, &model, strategy)?, task))
             }
             _ => None,
         };
@@ -246,13 +253,13 @@ pub fn optimise(
             multiply_adds: None,
             examples: Vec::new(),
         };
-        if let Some(((best, share), before, frames, split)) = made {
+        if let Some(((best, share), task)) = made {
             let bytes = best.graph.write_with_metadata(&[(RECIPE_KEY, &text)]);
             write_atomically(&target.onnx(), &bytes).map_err(ExportError::from)?;
             result.onnx = Some(target.onnx());
-            result.errors = Some((before, best.error));
+            result.errors = Some((task.own_error(), best.error));
             result.multiply_adds = share;
-            result.examples = examples(&best, frames, split);
+            result.examples = examples(&best, task);
         }
         write_atomically(&target.toml(), text.as_bytes()).map_err(ExportError::from)?;
         observe(&result);
@@ -445,12 +452,13 @@ fn compiled(
 }
 
 /// Some held-back frames with the answers of a network.
-fn examples(best: &Candidate, frames: &Frames, split: &Split) -> Vec<Example> {
-    let size = best.answers.len() / split.held_back.len().max(1);
+fn examples(best: &Candidate, task: &Task<'_>) -> Vec<Example> {
+    let held_back = &task.split.held_back;
+    let size = best.answers.len() / held_back.len().max(1);
     let answers = best.answers.chunks(size.max(1));
-    let pairs = split.held_back.iter().zip(answers).take(MOST_EXAMPLES);
+    let pairs = held_back.iter().zip(answers).take(MOST_EXAMPLES);
     let example = |(&frame, answer): (&usize, &[f32])| Example {
-        picture: frames.picture(frame).to_vec(),
+        picture: task.frames.picture(frame).to_vec(),
         answer: answer.to_vec(),
     };
     pairs.map(example).collect()

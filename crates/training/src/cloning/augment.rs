@@ -99,14 +99,9 @@ impl Change {
         (if self.mirrored { -control } else { control }) as f32
     }
 
-    /// Writes the changed picture with the values of its bytes, as rows of interleaved channels.
-    /// Pixels that a shift uncovers repeat the edge.
-    pub fn write(&self, picture: &[u8], shape: [usize; 3], values: &Values, out: &mut [f32]) {
-        self.write_in(Layout::Nhwc, picture, shape, values, out);
-    }
-
-    /// As [`write`](Self::write), in `layout`. `shape` is height, width and channels.
-    pub fn write_in(
+    /// Writes the changed picture with the values of its bytes, in `layout`. `shape` is height, width
+    /// and channels. Pixels that a shift uncovers repeat the edge.
+    pub fn write(
         &self,
         layout: Layout,
         picture: &[u8],
@@ -177,7 +172,7 @@ mod tests {
         let picture = [0, 10, 20, 30, 40, 50, 60, 70];
         let values = vec![std::array::from_fn(|byte| byte as f32)];
         let mut out = vec![0.0; 8];
-        change.write(&picture, [2, 4, 1], &values, &mut out);
+        change.write(Layout::Nhwc, &picture, [2, 4, 1], &values, &mut out);
         out
     }
 
@@ -187,7 +182,7 @@ mod tests {
         let values = vec![std::array::from_fn(|byte| byte as f32); 3];
         let written = |layout| {
             let mut out = vec![0.0; 6];
-            Change::none().write_in(layout, &picture, [2, 1, 3], &values, &mut out);
+            Change::none().write(layout, &picture, [2, 1, 3], &values, &mut out);
             out
         };
         assert_eq!(written(Layout::Nhwc), [0.0, 1.0, 2.0, 10.0, 11.0, 12.0]);

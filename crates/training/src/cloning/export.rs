@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use pilotage_config::write_atomically;
 use pilotage_engine::Meaning;
 use pilotage_graph::RECIPE_KEY;
+use pilotage_learning::Network;
 use pilotage_vehicle::Domain;
 use pilotage_vision::{ColourOrder, Layout, Preprocess};
 
@@ -114,20 +115,18 @@ fn input(input: &Preprocess) -> String {
     text
 }
 
-/// Writes the model with the values of all its parameters, `weights`, and with the recipe in its
-/// metadata (`pilotage_graph::RECIPE_KEY`), then the recipe.
+/// Writes the model with the parameters of `network`, and with the recipe in its metadata (`pilotage_graph::RECIPE_KEY`), then the recipe.
 ///
 /// # Errors
 /// When a file cannot be written.
 pub fn write(
     task: &Task<'_>,
-    weights: &[f32],
+    network: &Network,
     recipe: &str,
     onnx: &Path,
     toml: &Path,
 ) -> Result<(), WriteError> {
-    let network = task.network_of(weights).map_err(FitError::from)?;
-    let graph = task.exported(&network)?;
+    let graph = task.exported(network)?;
     let kept = task.metadata.iter();
     let kept = kept.map(|(key, value)| (key.as_str(), value.as_str()));
     let entries: Vec<(&str, &str)> = kept.chain([(RECIPE_KEY, recipe)]).collect();

@@ -3,9 +3,7 @@
 use std::ops::ControlFlow;
 
 use pilotage_graph::{Graph, ValueId};
-use pilotage_learning::{
-    Decay, Example, Learner, LearningError, Loss, Network, Optimizer, Schedule, Training,
-};
+use pilotage_learning::{Example, Learner, LearningError, Network, Training};
 use pilotage_simulator::Random;
 use pilotage_vision::Preprocess;
 
@@ -23,9 +21,9 @@ use crate::progress;
 
 /// The least deviation that a control's errors are divided by, in the car's unit: a control that
 /// hardly varies, such as a constant throttle, does not outweigh the others.
-const LEAST_DEVIATION: f64 = 0.01;
+pub(crate) const LEAST_DEVIATION: f64 = 0.01;
 /// The learning rate at the end, as a share of the initial one.
-const LAST_RATE: f64 = 0.05;
+pub(crate) const LAST_RATE: f64 = 0.05;
 /// Pictures that the statistics of the input are measured on.
 const MEASURED: usize = 2000;
 
@@ -266,20 +264,8 @@ impl<'a> Task<'a> {
     fn training(&self) -> Training {
         let settings = &self.recipe.training;
         let batches = self.split.learned.len().div_ceil(settings.batch).max(1);
-        Training {
-            optimizer: Optimizer::ADAM,
-            schedule: Schedule {
-                rate: settings.rate,
-                warm_up: 0,
-                decay: Decay::Cosine {
-                    steps: (settings.epochs * batches) as u64,
-                    last: LAST_RATE,
-                },
-            },
-            loss: Loss::Squared,
-            clip: None,
-            average: None,
-        }
+        let steps = settings.epochs * batches;
+        Training::adam(settings.rate, steps as u64, LAST_RATE)
     }
 
     /// Continues from `state`. After every pass, `observe` is called with the state, which it may
@@ -378,7 +364,7 @@ impl<'a> Task<'a> {
         let [height, width, _] = input;
         let change = Change::draw(&self.recipe.augment, [height, width], random);
         let (picture, layout) = (self.frames.picture(frame), self.recipe.input.layout);
-        change.write_in(layout, picture, input, &self.values, example.inputs[0]);
+        change.write(layout, picture, input, &self.values, example.inputs[0]);
         // Numbers of the network that are not learned do not count.
         example.weights.fill(0.0);
         let labels = self.frames.label(frame).iter().zip(&self.outputs);
@@ -426,7 +412,7 @@ impl<'a> Task<'a> {
         let (input, layout) = (self.input(), self.recipe.input.layout);
         let numbers = network.answers(frames.len(), &|index, example| {
             let picture = self.frames.picture(frames[index]);
-            unchanged.write_in(layout, picture, input, &self.values, example.inputs[0]);
+            unchanged.write(layout, picture, input, &self.values, example.inputs[0]);
         });
         let mut answers = Vec::with_capacity(frames.len() * self.outputs.len());
         for numbers in numbers.chunks_exact(network.output_size().max(1)) {
@@ -465,7 +451,7 @@ fn statistics(frames: &Frames, learned: &[usize], input: &Preprocess) -> Statist
 }
 
 /// The network's input for every byte, by channel.
-fn values(input: &Preprocess) -> Values {
+pub(crate) fn values(input: &Preprocess) -> Values {
     let channel = |channel| std::array::from_fn(|byte| scaled(input, channel, byte as f32));
     (0..input.colour.channels()).map(channel).collect()
 }

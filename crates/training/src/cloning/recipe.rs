@@ -9,7 +9,7 @@ use pilotage_config::{ConfigError, FileKind, LONGEST_FILE, ReadError, Source, re
 use pilotage_dataset::Record;
 use pilotage_engine::Meaning;
 use pilotage_vehicle::Domain;
-use pilotage_vision::Preprocess;
+use pilotage_vision::{Crop, Preprocess};
 use serde::Deserialize;
 
 use crate::architecture::{Architecture, ArchitectureError, NetworkKind};
@@ -20,7 +20,7 @@ use crate::architecture::{Architecture, ArchitectureError, NetworkKind};
 pub struct TrainingRecipe {
     /// The network: its name.
     pub network: NetworkKind,
-    /// A user's ONNX model to go on training, in the place of a named network.
+    /// A user's ONNX model to fine-tune, in the place of a named network.
     pub model: Option<PathBuf>,
     /// The cars that the network may drive; if absent, that of the recordings.
     pub domain: Option<Domain>,
@@ -321,12 +321,7 @@ impl TrainingRecipe {
     fn check(&self, source: &Source<'_>) -> Result<(), ConfigError> {
         let crop = self.input.crop;
         // The crop is checked against the pictures once they are read.
-        let frame = crop.map_or((u32::MAX, u32::MAX), |crop| {
-            (
-                crop.x.saturating_add(crop.width),
-                crop.y.saturating_add(crop.height),
-            )
-        });
+        let frame = crop.map_or((u32::MAX, u32::MAX), Crop::end);
         let input = self.input.validate(frame.0, frame.1);
         input.map_err(|error| source.error("input", error))?;
         if self.model.is_none() {

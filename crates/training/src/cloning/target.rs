@@ -40,7 +40,7 @@ pub enum TargetError {
     /// The training recipe would be overwritten.
     #[error("{} is the training recipe; the recipe for `pilotage compile` needs another name: --out", .0.display())]
     Recipe(PathBuf),
-    /// The model to go on training would be overwritten.
+    /// The model to fine-tune would be overwritten.
     #[error("{} is the model to go on training; the trained one needs another name: --out", .0.display())]
     Model(PathBuf),
     /// An earlier run was interrupted.
@@ -106,7 +106,7 @@ impl Target {
         }
     }
 
-    /// Checks that the model to go on training is not overwritten, not even with `force`.
+    /// Checks that the model to fine-tune is not overwritten, not even with `force`.
     ///
     /// # Errors
     /// When `model` is the file to write.

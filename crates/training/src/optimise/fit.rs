@@ -2,19 +2,15 @@
 //! its form.
 
 use pilotage_graph::Graph;
-use pilotage_learning::{
-    Decay, Learner, LearningError, Loss, Network, Optimizer, Schedule, Training,
-};
+use pilotage_learning::{Learner, LearningError, Network, Training};
 use pilotage_simulator::Random;
 
 use super::OptimiseError;
 use super::strategy::Strategy;
 use super::task::Task;
 use crate::cloning::augment::Values;
+use crate::cloning::fit::LAST_RATE;
 use crate::progress;
-
-/// The learning rate at the end, as a share of the initial one.
-const LAST_RATE: f64 = 0.05;
 
 /// Changes a network before a step: the step's number and the number of steps. Returns whether the
 /// network has its final form.
@@ -75,18 +71,28 @@ impl<'a> Course<'a> {
         }
     }
 
+    /// The error of `network` on the held-back frames, and its answers.
+    fn measure(
+        &self,
+        network: &mut Network,
+        stage: &Stage<'_>,
+    ) -> Result<(f64, Vec<f32>), OptimiseError> {
+        let held_back = &self.task.split.held_back;
+        let answers = self.task.answers(network, &self.values, held_back);
+        let error = self.task.error(&answers, &self.places);
+        match error.is_finite() {
+            true => Ok((error, answers)),
+            false => Err(self.diverged(stage)),
+        }
+    }
+
     /// `network` as a candidate.
     fn candidate(
         &self,
         network: &mut Network,
         stage: &Stage<'_>,
     ) -> Result<Candidate, OptimiseError> {
-        let held_back = &self.task.split.held_back;
-        let answers = self.task.answers(network, &self.values, held_back);
-        let error = self.task.error(&answers, &self.places);
-        if !error.is_finite() {
-            return Err(self.diverged(stage));
-        }
+        let (error, answers) = self.measure(network, stage)?;
         Ok(Candidate {
             error,
             graph: (stage.export)(network)?,
@@ -108,7 +114,7 @@ impl<'a> Course<'a> {
         let epochs = settings.passes(self.strategy);
         let batches = self.task.split.learned.len().div_ceil(settings.batch);
         let steps = epochs as u64 * batches.max(1) as u64;
-        let mut learner = Learner::new(network, self.training(steps))?;
+        let mut learner = Learner::new(network, Training::adam(self.rate(), steps, LAST_RATE))?;
         self.stages += 1;
         let mut best: Option<Candidate> = None;
         if (stage.reform)(learner.network_mut(), 0, steps)? {
@@ -124,9 +130,14 @@ impl<'a> Course<'a> {
             if !(stage.reform)(learner.network_mut(), done, steps)? {
                 continue;
             }
-            let candidate = self.candidate(learner.network_mut(), &stage)?;
-            if best.as_ref().is_none_or(|it| candidate.error < it.error) {
-                best = Some(candidate);
+            let (error, answers) = self.measure(learner.network_mut(), &stage)?;
+            if best.as_ref().is_none_or(|it| error < it.error) {
+                let graph = (stage.export)(learner.network())?;
+                best = Some(Candidate {
+                    graph,
+                    error,
+                    answers,
+                });
             }
         }
         let mut network = learner.finish();
@@ -135,23 +146,6 @@ impl<'a> Course<'a> {
             None => self.candidate(&mut network, &stage)?,
         };
         Ok((network, best))
-    }
-
-    fn training(&self, steps: u64) -> Training {
-        Training {
-            optimizer: Optimizer::ADAM,
-            schedule: Schedule {
-                rate: self.rate(),
-                warm_up: 0,
-                decay: Decay::Cosine {
-                    steps,
-                    last: LAST_RATE,
-                },
-            },
-            loss: Loss::Squared,
-            clip: None,
-            average: None,
-        }
     }
 
     fn rate(&self) -> f64 {

@@ -1,4 +1,4 @@
-//! Quantisation-aware training: the network is trained in the INT8 engine's arithmetic, and written
+//! Quantization-aware training: the network is trained in the INT8 engine's arithmetic, and written
 //! as a QDQ model that `pilotage compile` compiles with the trained scales.
 
 use std::collections::BTreeSet;
@@ -64,7 +64,7 @@ pub fn train(
     }
     quantize(task, &mut network)?;
     let stage = Stage {
-        name: "quantisation-aware training",
+        name: "quantization-aware training",
         reform: &mut |network, step, steps| match strategy {
             Strategy::PruneQat => prune::polynomial(network, settings, (step, steps)),
             _ => Ok(true),

@@ -69,7 +69,7 @@ pub struct Settings {
     pub student: NetworkKind,
     /// The share of the trained model's answers in what is learned; the rest is what was recorded.
     pub teacher: f64,
-    /// How the ranges of activations change in quantisation-aware training.
+    /// How the ranges of activations change in quantization-aware training.
     pub ranges: Ranges,
     /// The share of frames that are held back, to measure the error.
     pub held_back: f64,
@@ -102,7 +102,7 @@ impl Default for Settings {
     }
 }
 
-/// How the ranges of activations change in quantisation-aware training.
+/// How the ranges of activations change in quantization-aware training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ranges {

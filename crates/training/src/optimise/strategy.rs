@@ -22,7 +22,7 @@ pub enum Strategy {
     Int8Mixed,
     /// INT8 from the input to the outputs.
     Int8Integer,
-    /// Quantisation-aware training.
+    /// Quantization-aware training.
     Qat,
     /// Magnitude pruning; the pruned share grows along a polynomial.
     Prune,
@@ -32,13 +32,13 @@ pub enum Strategy {
     PruneLocal,
     /// Magnitude pruning of all layers together, at once, then fine-tuned.
     PruneGlobal,
-    /// Magnitude pruning during quantisation-aware training.
+    /// Magnitude pruning during quantization-aware training.
     PruneQat,
-    /// Clustered weights, kept clustered in quantisation-aware training.
+    /// Clustered weights, kept clustered in quantization-aware training.
     Cqat,
-    /// Pruned weights, kept pruned in quantisation-aware training.
+    /// Pruned weights, kept pruned in quantization-aware training.
     Pqat,
-    /// Pruned and clustered weights, kept so in quantisation-aware training.
+    /// Pruned and clustered weights, kept so in quantization-aware training.
     Pcqat,
     /// Whole channels removed, then fine-tuned: a smaller network.
     Structured,

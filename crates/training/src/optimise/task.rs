@@ -6,18 +6,15 @@ use pilotage_engine::Output;
 use pilotage_graph::Graph;
 use pilotage_learning::Network;
 use pilotage_simulator::Random;
-use pilotage_vision::{Layout, Preprocess};
+use pilotage_vision::Preprocess;
 
 use super::recipe::OptimiseRecipe;
 use crate::cloning::augment::{Change, Values, per_width};
 use crate::cloning::balance::Balance;
+use crate::cloning::fit::{LEAST_DEVIATION, values};
 use crate::cloning::frames::Frames;
 use crate::cloning::recipe::LearnedOutput;
 use crate::cloning::split::Split;
-
-/// The least deviation that a control's errors are divided by, in the car's unit: a control that
-/// hardly varies does not outweigh the others.
-const LEAST_DEVIATION: f64 = 0.01;
 
 /// One number that the car uses.
 #[derive(Debug, Clone)]
@@ -175,16 +172,13 @@ impl<'a> Task<'a> {
 
     /// The input of the trained model for every byte, by channel.
     pub fn normalised(&self) -> Values {
-        let input = &self.recipe.compile.input;
-        let value = |channel: usize, byte: usize| {
-            (byte as f32 * input.scale - input.mean[channel]) / input.std[channel]
-        };
-        table(input, value)
+        values(&self.recipe.compile.input)
     }
 
     /// The input of a network that takes pixels minus 128.
     pub fn pixels(&self) -> Values {
-        table(&self.recipe.compile.input, |_, byte| byte as f32 - 128.0)
+        let channels = self.recipe.compile.input.colour.channels();
+        vec![std::array::from_fn(|byte| byte as f32 - 128.0); channels]
     }
 
     /// The indices of the learned frames of one pass, in random order.
@@ -196,22 +190,8 @@ impl<'a> Task<'a> {
     /// Writes a changed frame to a network's input, with `values` for its bytes.
     pub fn write(&self, frame: usize, change: &Change, values: &Values, input: &mut [f32]) {
         let preprocess = &self.recipe.compile.input;
-        let shape = shape(preprocess);
-        let picture = self.frames.picture(frame);
-        if preprocess.layout == Layout::Nhwc {
-            change.write(picture, shape, values, input);
-            return;
-        }
-        let [height, width, channels] = shape;
-        let mut interleaved = vec![0.0; input.len()];
-        change.write(picture, shape, values, &mut interleaved);
-        let planes = input.chunks_exact_mut((height * width).max(1));
-        for (channel, plane) in planes.enumerate() {
-            let from = interleaved.iter().skip(channel).step_by(channels);
-            for (to, &value) in plane.iter_mut().zip(from) {
-                *to = value;
-            }
-        }
+        let (picture, layout) = (self.frames.picture(frame), preprocess.layout);
+        change.write(layout, picture, shape(preprocess), values, input);
     }
 
     /// The random changes of one use of a frame.
@@ -313,13 +293,6 @@ impl<'a> Task<'a> {
 pub fn shape(input: &Preprocess) -> [usize; 3] {
     let (height, width) = (input.height as usize, input.width as usize);
     [height, width, input.colour.channels()]
-}
-
-fn table(input: &Preprocess, value: impl Fn(usize, usize) -> f32) -> Values {
-    let channels = 0..input.colour.channels();
-    channels
-        .map(|channel| std::array::from_fn(|byte| value(channel, byte)))
-        .collect()
 }
 
 fn deviation(values: &[f32]) -> f64 {
