@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pilotage_dataset::{
-    BAD_SHARE_PERCENT, BadPicture, BadPictures, DatasetError, Picture, PictureProblem, Record,
-    Recording, evenly,
+    BadPicture, BadPictures, DatasetError, Picture, PictureProblem, Record, Recording, evenly,
+    tolerable,
 };
 use pilotage_vehicle::{Clock, Monotonic, Time};
 use pilotage_vision::{Frame, PixelFormat};
@@ -23,7 +23,7 @@ const FIRST: usize = 16;
 /// the order is that of the pictures' names. A picture whose time has passed is skipped. Each
 /// picture is decoded shortly before it is due, which allocates memory. Pictures that cannot be
 /// decoded or have another size than the camera are passed over, each kind up to
-/// [`BAD_SHARE_PERCENT`] percent of the recording.
+/// [`BAD_SHARE_PERCENT`](pilotage_dataset::BAD_SHARE_PERCENT) percent of the recording.
 pub struct FolderCamera {
     recording: Recording,
     passed_over: PassedOver,
@@ -64,21 +64,21 @@ impl FolderCamera {
         let (pixels, width, height) = self.format();
         let mut frame = Frame::new(pixels, width, height)?;
         let records = self.recording.records();
-        for index in evenly(records.len(), FIRST) {
+        let chosen = evenly(records.len(), FIRST);
+        for &index in &chosen {
             match self.decode(&records[index], &mut frame) {
                 Ok(()) => return Ok(()),
                 Err(problem) => found.add(index, &records[index], problem),
             }
         }
-        let count = found.count();
-        found.within(count, self.size)
+        found.within(chosen.len(), self.size)
     }
 
     /// Decodes up to 2000 of the pictures, evenly spaced: without a drive, it is found that too many
     /// of them cannot be decoded or have another size than the camera. Fewer are logged as warnings.
     ///
     /// # Errors
-    /// Fails if more than [`BAD_SHARE_PERCENT`] percent of them cannot be decoded, or have another
+    /// Fails if more than [`BAD_SHARE_PERCENT`](pilotage_dataset::BAD_SHARE_PERCENT) percent of them cannot be decoded, or have another
     /// size.
     pub fn check(&self) -> Result<(), CameraError> {
         let records = self.recording.records();
@@ -204,24 +204,20 @@ impl PassedOver {
         }
     }
 
-    fn count(&self) -> usize {
-        self.seen.len()
-    }
-
-    /// Checks that the share of each kind `of` so many pictures is small enough to go on. After an
+    /// Checks that the share of each kind `of` so many pictures is small enough to continue. After an
     /// error, counting begins again.
     fn within(&mut self, of: usize, wanted: (u32, u32)) -> Result<(), CameraError> {
         self.bad.of = of;
         let folder = self.bad.folder.clone();
-        let error = match self.bad.tolerable() {
-            false => DatasetError::BadPictures(std::mem::take(&mut self.bad)).into(),
-            true if self.sizes.saturating_mul(100) > of.saturating_mul(BAD_SHARE_PERCENT) => {
-                match self.sizes_error(of, wanted) {
-                    Some(error) => error,
-                    None => return Ok(()),
-                }
-            }
-            true => return Ok(()),
+        let error = if !self.bad.tolerable() {
+            Some(DatasetError::BadPictures(std::mem::take(&mut self.bad)).into())
+        } else if tolerable(self.sizes, of) {
+            None
+        } else {
+            self.sizes_error(of, wanted)
+        };
+        let Some(error) = error else {
+            return Ok(());
         };
         *self = Self::new(&folder);
         Err(error)

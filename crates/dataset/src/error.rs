@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::limits::{BAD_SHARE_PERCENT, LARGEST_SIDE, MOST_RECORDS};
+use crate::limits::{BAD_SHARE_PERCENT, LARGEST_SIDE, MOST_RECORDS, tolerable};
 use crate::mcap::LogProblem;
 use crate::path::PathProblem;
 
@@ -254,7 +254,7 @@ impl BadPictures {
     /// Whether the share of bad pictures is small enough to go on without them: at most
     /// [`BAD_SHARE_PERCENT`] percent.
     pub fn tolerable(&self) -> bool {
-        self.bad.len().saturating_mul(100) <= self.of.saturating_mul(BAD_SHARE_PERCENT)
+        tolerable(self.bad.len(), self.of)
     }
 }
 

@@ -52,7 +52,7 @@ mod write;
 
 pub use domain::{RECORDING, read_domain, write_domain};
 pub use error::{BadPicture, BadPictures, DatasetError, PictureProblem, RowProblem};
-pub use limits::{BAD_SHARE_PERCENT, LARGEST_SIDE, MOST_RECORDS};
+pub use limits::{BAD_SHARE_PERCENT, LARGEST_SIDE, MOST_RECORDS, tolerable};
 pub use marks::{LEFT_OUT, Marks, marks_file};
 pub use mcap::{LogOptions, LogProblem};
 pub use notes::Note;

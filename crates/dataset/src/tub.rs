@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use crate::domain::of_object;
 use crate::error::{DatasetError, RowProblem};
 use crate::file;
-use crate::limits::{BAD_SHARE_PERCENT, MOST_RECORDS};
+use crate::limits::{MOST_RECORDS, tolerable};
 use crate::lines::Lines;
 use crate::notes::Note;
 use crate::order::natural;
@@ -229,7 +229,7 @@ impl Reader {
         let of = found.records.len() + self.bad;
         if let Some(first) = self.first_bad {
             let (folder, bad) = (folder.to_owned(), self.bad);
-            if bad * 100 > of * BAD_SHARE_PERCENT {
+            if !tolerable(bad, of) {
                 return Err(DatasetError::BadRecords {
                     folder,
                     bad,

@@ -54,6 +54,22 @@ pub struct Crop {
     pub height: u32,
 }
 
+impl Crop {
+    /// The column and the row behind the rectangle: the size of the smallest frame that contains it.
+    pub const fn end(self) -> (u32, u32) {
+        (
+            self.x.saturating_add(self.width),
+            self.y.saturating_add(self.height),
+        )
+    }
+
+    /// Whether the rectangle lies within a frame of this width and height.
+    pub const fn lies_within(self, (width, height): (u32, u32)) -> bool {
+        let (right, bottom) = self.end();
+        right <= width && bottom <= height
+    }
+}
+
 /// A network's channels.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -8,9 +8,7 @@ use crate::{FrameView, PixelFormat, Preprocess, Vision, VisionError};
 /// size that the crop does not fit was cropped and resized when it was recorded, and is used as it
 /// is.
 pub fn for_recorded(preprocess: &Preprocess, (width, height): (u32, u32)) -> Preprocess {
-    let is_outside = preprocess.crop.is_some_and(|crop| {
-        crop.x.saturating_add(crop.width) > width || crop.y.saturating_add(crop.height) > height
-    });
+    let is_outside = (preprocess.crop).is_some_and(|crop| !crop.lies_within((width, height)));
     let mut recorded = preprocess.clone();
     if is_outside && (width, height) == (preprocess.width, preprocess.height) {
         recorded.crop = None;

@@ -9,7 +9,7 @@ use pilotage_vehicle::Domain;
 
 use super::message::{Command, Kind, Refused, Shot, Start};
 use super::{DOMAIN_KEY, LogOptions, LogProblem, METADATA};
-use crate::limits::{BAD_SHARE_PERCENT, MOST_RECORDS};
+use crate::limits::{MOST_RECORDS, tolerable};
 use crate::notes::Note;
 
 /// Most channels of a log.
@@ -269,7 +269,7 @@ impl Content {
     fn check(&self, id: u16, what: &'static str, parsed: usize) -> Result<(), LogProblem> {
         let bad = self.malformed.get(&id).copied().unwrap_or(0);
         let of = parsed + bad;
-        if bad * 100 <= of * BAD_SHARE_PERCENT {
+        if tolerable(bad, of) {
             return Ok(());
         }
         // Only a joystick's channel has such a problem.

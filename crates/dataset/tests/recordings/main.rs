@@ -11,4 +11,5 @@ mod formats;
 mod logs;
 mod properties;
 mod support;
+mod tubs;
 mod writers;
