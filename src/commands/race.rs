@@ -258,7 +258,6 @@ impl Options {
             }
         }
         let mut raced = Vec::new();
-        let mut conditions = None;
         for circuit in circuits {
             let car = self.car(circuit, engines.first())?;
             car.circuit()?;
@@ -273,11 +272,9 @@ impl Options {
                     None => CENTRE_LINE.to_owned(),
                 },
             });
-            conditions.get_or_insert_with(|| {
-                Conditions::of(&car, car_sha256.clone(), frames_lost, start)
-            });
         }
-        let conditions = conditions.context("name a circuit with --circuits")?;
+        let usual = self.car(usual, engines.first())?;
+        let conditions = Conditions::of(&usual, car_sha256, frames_lost, start);
         let plan = Plan::new(conditions, engines.to_vec(), raced, &self.seeds.0);
         let requests = move |job: &Job| {
             let circuit = circuits.iter().find(|it| it.name == job.circuit);

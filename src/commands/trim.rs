@@ -214,8 +214,20 @@ impl Session<'_> {
                  `left` and `right` in the file",
             ),
         };
+        self.ask((point, WHEEL), &question, advice, typed)
+    }
+
+    /// Asks a question about what the car does at a point with a value: y or n. `advice` is printed after
+    /// any other answer. `None` if the operator quits.
+    fn ask(
+        &mut self,
+        (point, value): (Point, Value),
+        question: &str,
+        advice: &str,
+        typed: &Receiver<Option<String>>,
+    ) -> anyhow::Result<Option<bool>> {
         loop {
-            let Some(line) = self.show_with(point, WHEEL, &question, typed)? else {
+            let Some(line) = self.show_with(point, value, question, typed)? else {
                 return Ok(None);
             };
             match line.trim() {

@@ -1,4 +1,4 @@
-//! `cargo xtask faults`, `soak` and `wire`: longer runs of what the tests do 300, 3,000 and 50,000
+//! `cargo xtask faults`, `soak` and `wire`: longer runs of what the tests do 200, 3,000 and 50,000
 //! times, to measure rare cases. The results are for docs/safety.md and docs/performance.md.
 
 use anyhow::Result;

@@ -1,4 +1,4 @@
-//! Tells the TOML files that users write apart.
+//! Distinguishes the TOML files that users write.
 
 use serde::de::DeserializeOwned;
 
@@ -76,8 +76,10 @@ impl Source<'_> {
         let mut kinds = kinds.filter(|kind| kind.keys().iter().any(has));
         match (kinds.next(), kinds.next()) {
             (Some(kind), None) => Some(kind),
-            // An fp32 recipe may have no other keys.
-            (None, _) if has(&"model") && has(&"output") => Some(FileKind::EngineRecipe),
+            // An fp32 recipe may have no other keys. A training recipe may have the first two.
+            (None, _) if has(&"model") && has(&"output") && has(&"domain") => {
+                Some(FileKind::EngineRecipe)
+            }
             _ => None,
         }
     }
@@ -148,6 +150,8 @@ mod tests {
         assert_eq!(kind(float), Some(FileKind::EngineRecipe));
         let training = "network = \"small\"\n[input]\nwidth = 9\n";
         assert_eq!(kind(training), Some(FileKind::TrainingRecipe));
+        let tuning = "model = \"m\"\n[[output]]\nmeaning = \"speed\"\n";
+        assert_eq!(kind(tuning), None, "of either kind");
         assert_eq!(kind(""), None);
         assert_eq!(kind("not TOML"), None);
     }

@@ -1,7 +1,7 @@
 //! The engine's inputs during a measurement.
 
 use pilotage_engine::{Buffer, Bundle, ElementType, Port, ValidationSet};
-use pilotage_vision::{Layout, PixelFormat, Preprocess, Vision};
+use pilotage_vision::{Crop, Layout, PixelFormat, Preprocess, Vision};
 use serde::Serialize;
 
 /// Where the inputs come from.
@@ -85,13 +85,7 @@ fn validation_frames(bundle: &Bundle) -> Option<Vec<Vec<Buffer>>> {
 
 /// The smallest frame that contains the recipe's crop; `whole` if nothing is cropped.
 pub(in crate::commands) fn frame_size(preprocess: &Preprocess, whole: (u32, u32)) -> (u32, u32) {
-    match preprocess.crop {
-        Some(crop) => (
-            crop.x.saturating_add(crop.width),
-            crop.y.saturating_add(crop.height),
-        ),
-        None => whole,
-    }
+    preprocess.crop.map_or(whole, Crop::end)
 }
 
 /// Reproducible pseudo-random numbers.

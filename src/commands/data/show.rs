@@ -32,8 +32,8 @@ pub struct Options {
 
 /// Bars of a histogram.
 const BARS: usize = 11;
-/// The largest value of a histogram.
-const LIMITS: [f64; 6] = [1.0, 0.5, 0.2, 0.1, 0.05, 0.02];
+/// The values that a histogram's range may end at.
+const LIMITS: [f64; 6] = [0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
 /// An interval longer than this many medians is a gap.
 const GAP: f64 = 3.0;
 /// A steering smaller than this is straight.
@@ -301,7 +301,7 @@ impl Range {
 
 /// The least of [`LIMITS`] that is at least `largest`.
 fn limit(largest: f64) -> f64 {
-    let mut limits = LIMITS.into_iter().rev();
+    let mut limits = LIMITS.into_iter();
     limits.find(|&limit| limit >= largest).unwrap_or(1.0)
 }
 

@@ -20,20 +20,11 @@ impl Session<'_> {
         typed: &Receiver<Option<String>>,
     ) -> anyhow::Result<bool> {
         let question = "the outputs are off by OE: can you turn the front wheels by hand? y, n";
-        loop {
-            let Some(line) = self.show_with(Point::OutputsOff, 1, question, typed)? else {
-                return Ok(false);
-            };
-            match line.trim() {
-                "y" => return Ok(true),
-                "n" => {
-                    print(NO_EFFECT);
-                    return Ok(true);
-                }
-                "q" => return Ok(false),
-                "=" => {}
-                _ => print("y, n if the servo holds them, = to try once more, or q"),
-            }
+        let advice = "y, n if the servo holds them, = to try once more, or q";
+        let answer = self.ask((Point::OutputsOff, 1), question, advice, typed)?;
+        if answer == Some(false) {
+            print(NO_EFFECT);
         }
+        Ok(answer.is_some())
     }
 }
