@@ -60,7 +60,16 @@ impl CudaError {
             _ => false,
         }
     }
+
+    /// Whether CUDA names no cause (`CUDA_ERROR_UNKNOWN`).
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Call { code, .. } if *code == UNKNOWN)
+    }
 }
+
+/// `CUDA_ERROR_UNKNOWN` of cuda.h.
+const UNKNOWN: i32 = 999;
 
 /// Error codes of cuda.h: a driver that is shut down, an invalid context, an uncorrectable memory or
 /// link error, a contained error, an illegal address, a kernel that timed out, a destroyed context
@@ -83,7 +92,7 @@ fn advice(code: i32) -> &'static str {
     match code {
         2 => "; the memory is used up: end other programs (a desktop takes much of a Jetson's)",
         3 | 4 | 802 => "; restart the machine: the driver is not in order",
-        999 => {
+        UNKNOWN => {
             "; on a Jetson this user may lack the groups video and render (`sudo usermod -aG \
              video,render $USER`, then log in again); otherwise restart the machine"
         }

@@ -78,6 +78,10 @@ pub enum RunError {
 /// first launch, on a Jetson from an SD card.
 const WARM_UP_LIMIT: Duration = Duration::from_secs(20);
 
+/// So many inferences in a row that fail with CUDA's unknown error (999) are taken for a sticky error.
+/// On a Jetson, the driver may report a lost channel by it.
+const UNKNOWN_ERRORS: u32 = 3;
+
 /// Longer limits are shortened to this, so that a time after them exists.
 const MAX_LIMIT: Duration = Duration::from_secs(86_400);
 
@@ -110,6 +114,8 @@ pub struct Session {
     /// The end of the work in flight can no longer be detected, so the buffers may never be
     /// accessed or freed again.
     lost: bool,
+    /// How many inferences in a row have failed with CUDA's unknown error.
+    unknown_errors: u32,
     /// Dropped only when the device has finished its work. The device is dropped last.
     work: ManuallyDrop<(Work, Device)>,
 }
@@ -161,6 +167,7 @@ impl Session {
             },
             in_flight: false,
             lost: false,
+            unknown_errors: 0,
             work: ManuallyDrop::new((
                 Work {
                     graph: None,
@@ -235,6 +242,7 @@ impl Session {
         }
         self.run(until)
             .map_err(|failed| self.error(failed, limit))?;
+        self.unknown_errors = 0;
         for (index, buffer) in self.work.0.outputs.iter_mut().enumerate() {
             take(index, buffer.bytes());
         }
@@ -314,7 +322,8 @@ impl Session {
         }
     }
 
-    /// Converts a failure to the caller's error. A sticky CUDA error marks the session as lost.
+    /// Converts a failure to the caller's error. A sticky CUDA error, and the last of
+    /// [`UNKNOWN_ERRORS`], mark the session as lost.
     fn error(&mut self, failed: Failed, limit: Duration) -> RunError {
         match failed {
             Failed::Late => RunError::Late { limit },
@@ -322,13 +331,19 @@ impl Session {
                 reason: "the GPU's work cannot be followed any more".into(),
             },
             Failed::TensorRt(error) => RunError::TensorRt(error),
-            Failed::Cuda(error) if self.lost || error.is_sticky() => {
-                self.lost = true;
-                RunError::Lost {
-                    reason: error.to_string(),
+            Failed::Cuda(error) => {
+                self.unknown_errors = match error.is_unknown() {
+                    true => self.unknown_errors + 1,
+                    false => 0,
+                };
+                self.lost |= error.is_sticky() || self.unknown_errors >= UNKNOWN_ERRORS;
+                match self.lost {
+                    true => RunError::Lost {
+                        reason: error.to_string(),
+                    },
+                    false => RunError::Cuda(error),
                 }
             }
-            Failed::Cuda(error) => RunError::Cuda(error),
         }
     }
 }

@@ -62,3 +62,32 @@ fn an_inference_is_tried_again_after_a_failed_recording_and_no_more_often() {
         assert!(output.starts_with(expected), "{fault}: {output}");
     }
 }
+
+/// On a Jetson, the driver may report a lost channel as an unknown error, CUDA's 999. Another error,
+/// or an answer, begins the count again.
+#[test]
+fn a_third_unknown_error_in_a_row_ends_the_session() {
+    let machine = Machine::behind_the_shim("c++");
+    crate::assert_built(&machine, &machine.run(&[]));
+    let trace = machine.path("trace");
+    machine.does("drives", &[("STAND_IN_TRACE", trace.to_str().unwrap())]);
+    let trace = fs::read_to_string(&trace).unwrap();
+    let launches = trace.lines().filter(|call| *call == "cuGraphLaunch");
+    // The launches of the drive's rounds are the last ones.
+    let first = launches.count() + 1 - crate::ROUNDS;
+    for (failures, code, last) in [
+        (3, "999", "the GPU's work cannot be followed any more"),
+        (2, "999", "answered, 0 allocations"),
+        (3, "2", "answered, 0 allocations"),
+    ] {
+        let fault = format!("cuGraphLaunch:{first}-{}", first + failures - 1);
+        let environment = [("STAND_IN_FAIL", &*fault), ("STAND_IN_CODE", code)];
+        let output = machine.does("drives", &environment);
+        let lines: Vec<&str> = output.lines().collect();
+        assert_eq!(lines.len(), crate::ROUNDS, "{fault}: {output}");
+        for failed in &lines[..failures] {
+            assert!(failed.contains("(CUDA_ERROR_"), "{fault}: {output}");
+        }
+        assert!(lines[3].contains(last), "{fault} {code}: {output}");
+    }
+}
