@@ -105,7 +105,7 @@ impl Lines {
                 continue;
             }
             started = true;
-            let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let end = memchr::memchr2(b'\n', b'\r', bytes);
             let part = &bytes[..end.unwrap_or(bytes.len())];
             extend(&mut self.line, part);
             let is_cr = end.is_some_and(|end| bytes[end] == b'\r');
