@@ -78,11 +78,30 @@ pub fn builds_alone(checkout: &Checkout) -> Result<bool> {
     if !built {
         return Ok(false);
     }
-    let mut alone = calls.is_empty();
+    let mut alone = calls.is_empty() & compiled_once(&release.join("deps"), "pilotage_engine")?;
     for program in ["pilotage", "pilotage-guard"] {
         alone &= links_only_the_c_library(&release.join(program))?;
     }
     Ok(alone)
+}
+
+/// Whether the library `name` is in the folder of a cold build once: build.rs and the program share it.
+/// That needs the same features for both; see `[build-dependencies]` in Cargo.toml.
+fn compiled_once(folder: &Path, name: &str) -> Result<bool> {
+    let start = format!("lib{name}-");
+    let mut count = 0;
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let file = entry?.file_name();
+        let file = file.to_string_lossy();
+        count += usize::from(file.starts_with(&start) && file.ends_with(".rlib"));
+    }
+    if count != 1 {
+        println!(
+            "{name} was compiled {count} times, not once: build.rs and the program need other features \
+             of a dependency (`[build-dependencies]` in Cargo.toml)"
+        );
+    }
+    Ok(count == 1)
 }
 
 /// The target directory of this build, which starts cold: parts that an earlier build made would
