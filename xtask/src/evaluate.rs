@@ -11,12 +11,7 @@ use serde_json::Value;
 use tooling::checkout::Checkout;
 use tooling::invocation::Invocation;
 
-/// The seeds of random circuits on which no shipped network was trained begin here:
-/// `pilotage_simulator::Circuit::UNSEEN`.
-const UNSEEN: u64 = 1 << 40;
-
-/// The folder of the shipped circuits.
-const SHIPPED_FOLDER: &str = "crates/simulator/circuits";
+use crate::results::{UNSEEN, origin, read_json, shipped_circuits};
 
 /// A group of drives, reported as one row.
 struct Group {
@@ -210,7 +205,7 @@ pub fn run(checkout: &Checkout, random: u64, out: Option<&Path>) -> Result<bool>
     ensure!(random > 0, "at least one random circuit is needed");
     // The groups' paths to car.toml are relative to the root.
     std::env::set_current_dir(checkout.root())?;
-    let shipped = shipped(&checkout.root().join(SHIPPED_FOLDER))?;
+    let shipped = shipped_circuits(checkout)?;
     let cars = checkout.root().join("target/evaluate");
     // The results of another build of the simulator.
     if cars.exists() {
@@ -258,15 +253,6 @@ pub fn run(checkout: &Checkout, random: u64, out: Option<&Path>) -> Result<bool>
     Ok(passed)
 }
 
-fn shipped(folder: &Path) -> Result<Vec<String>> {
-    let mut names: Vec<String> = fs::read_dir(folder)
-        .with_context(|| format!("reading {}", folder.display()))?
-        .filter_map(|entry| entry.ok()?.path().file_stem()?.to_str().map(str::to_owned))
-        .collect();
-    names.sort();
-    Ok(names)
-}
-
 /// Drives all `circuits`, in their order, with the results in `out`.
 fn race(program: &Path, circuits: &[String], options: &[&str], out: &Path) -> Result<Vec<Drove>> {
     let latency: &[&str] = match options.contains(&"--latency") {
@@ -284,9 +270,7 @@ fn race(program: &Path, circuits: &[String], options: &[&str], out: &Path) -> Re
         .status()
         .with_context(|| format!("starting {}", program.display()))?;
     ensure!(status.success(), "a race failed: {options:?}: {status}");
-    let file = out.join("race.json");
-    let text = fs::read(&file).with_context(|| file.display().to_string())?;
-    let race: Value = serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
+    let race = read_json(&out.join("race.json"))?;
     let runs = race["runs"].as_array().map_or(&[][..], Vec::as_slice);
     let drove = |circuit: &String| {
         let name = circuit.replace(':', "-");
@@ -313,24 +297,6 @@ impl Drove {
             mae: figure("position_deviation_mae"),
         }
     }
-}
-
-/// The day and the commit of this run.
-fn origin(checkout: &Checkout) -> String {
-    let of = |command: &str| {
-        let command = Invocation::new(command).within(checkout.root());
-        let answer = command.answer().unwrap_or_default();
-        answer.trim().to_owned()
-    };
-    let changed = match of("git status --porcelain --untracked-files=no").as_str() {
-        "" => "",
-        _ => ", with changes",
-    };
-    format!(
-        "{}, commit {}{changed}",
-        of("date +%F"),
-        of("git rev-parse --short HEAD")
-    )
 }
 
 fn head(random: u64, origin: &str) -> String {
@@ -393,13 +359,5 @@ fn row_of_group(text: &mut String, group: &Group, drives: &[Drove]) {
             "{circuits}, {}: {}: {}",
             group.name, drove.circuit, drove.outcome
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn unseen_circuits_are_those_of_the_simulator() {
-        assert_eq!(super::UNSEEN, pilotage_simulator::Circuit::UNSEEN);
     }
 }

@@ -15,6 +15,7 @@ mod fuzz;
 mod gpu;
 mod mutants;
 mod peers;
+mod results;
 mod runtime;
 mod shims;
 mod stand_ins;
