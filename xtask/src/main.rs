@@ -1,5 +1,5 @@
 //! The project's development tasks: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`,
-//! `shims`, `stand-ins`, `peers`, `faults`, `soak`, `wire`, `gpu-test`, `package`, `virtual-car`,
+//! `tables`, `shims`, `stand-ins`, `peers`, `faults`, `soak`, `wire`, `gpu-test`, `package`, `virtual-car`,
 //! `firmware`.
 
 #![allow(
@@ -19,6 +19,7 @@ mod results;
 mod runtime;
 mod shims;
 mod stand_ins;
+mod tables;
 mod test;
 
 use std::process::ExitCode;
@@ -67,6 +68,12 @@ enum Task {
         #[arg(long)]
         out: Option<std::path::PathBuf>,
     },
+    /// Optimise the shipped network by every strategy, measure and drive the engines, and write
+    /// docs/tables.md
+    ///
+    /// This takes about an hour on two cores. Results are kept in target/tables: after an
+    /// interruption, or with more strategies or seeds, the same command continues.
+    Tables(tables::Options),
     /// Mutation testing: plant faults in the guard, and report those that its tests do not detect
     /// (takes hours)
     Mutants {
@@ -158,6 +165,7 @@ fn main() -> ExitCode {
         } => test::run(&checkout, install, &skip, &only),
         Task::Fuzz { minutes, targets } => fuzz::run(&checkout, minutes, &targets),
         Task::Evaluate { random, out } => evaluate::run(&checkout, random, out.as_deref()),
+        Task::Tables(options) => tables::run(&checkout, &options),
         Task::Mutants { install, arguments } => mutants::run(&checkout, install, &arguments),
         Task::Firmware => firmware::run(&checkout),
         Task::Package {

@@ -1,0 +1,135 @@
+//! `cargo xtask tables`: optimises the shipped network by every strategy, measures and drives the
+//! engines with the user's commands, and writes docs/tables.md.
+
+mod driving;
+mod offline;
+mod page;
+mod pipeline;
+mod recipe;
+mod reference;
+mod rows;
+mod steps;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use tooling::checkout::Checkout;
+
+use crate::results::{origin, shipped_circuits};
+use page::{Engine, Made, Results};
+use pipeline::Pipeline;
+use rows::{BASELINE, ROWS, Row};
+use steps::timed;
+
+/// The options: how much data, and which rows.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Frames of the expert's driving to optimise with
+    #[arg(long, value_name = "N", default_value_t = 8000,
+        value_parser = clap::value_parser!(u32).range(200..=200_000))]
+    frames: u32,
+    /// Frames on other circuits to measure the error on
+    #[arg(long, value_name = "N", default_value_t = 2000,
+        value_parser = clap::value_parser!(u32).range(50..=200_000))]
+    test_frames: u32,
+    /// Passes of each stage of each strategy [default: 6, and 30 for `distill`]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    epochs: Option<u32>,
+    /// Seeds of the camera's noise: each engine drives each circuit once with each
+    #[arg(long, value_name = "1,5,10-20", default_value = "0", value_parser = seeds)]
+    seeds: String,
+    /// Only these rows, besides float32 (may be given again) [default: all]
+    #[arg(long, value_name = "NAME", num_args = 1..,
+        value_parser = PossibleValuesParser::new(rows::names()))]
+    strategy: Vec<String>,
+    /// Write to this file instead [default: docs/tables.md; with --strategy
+    /// target/tables/tables.md]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Seeds as `pilotage race` takes them, which checks the rest an hour later.
+fn seeds(text: &str) -> Result<String, String> {
+    let is_plain = |it: char| it.is_ascii_digit() || it == ',' || it == '-';
+    match text.starts_with(|it: char| it.is_ascii_digit()) && text.chars().all(is_plain) {
+        true => Ok(text.to_owned()),
+        false => Err("must be whole numbers and ranges of them, as 1,5,10-20".to_owned()),
+    }
+}
+
+impl Options {
+    /// Whether the row is to be made. The others are compared with float32, which always is.
+    fn takes(&self, row: &Row) -> bool {
+        let named = |name: &String| name == row.name;
+        self.strategy.is_empty() || row.name == BASELINE || self.strategy.iter().any(named)
+    }
+
+    /// The file to write. A part of the rows does not replace the page of all.
+    fn page(&self, checkout: &Checkout) -> PathBuf {
+        let default = match self.strategy.is_empty() {
+            true => "docs/tables.md",
+            false => "target/tables/tables.md",
+        };
+        (self.out.clone()).unwrap_or_else(|| checkout.root().join(default))
+    }
+}
+
+/// Makes both tables. What was done before with the same inputs is not repeated. Returns false if a
+/// strategy has no engine; its row states so.
+///
+/// # Errors
+/// When a program does not build or fails, or a file cannot be read or written.
+pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
+    let circuits = shipped_circuits(checkout)?;
+    let page = options.page(checkout);
+    if let Some(out) = &options.out {
+        // Not an hour later.
+        let folder = std::path::absolute(out)?;
+        ensure!(
+            folder.parent().is_some_and(Path::is_dir),
+            "--out {}: its folder does not exist; make it first",
+            out.display()
+        );
+    }
+    let mut complete = true;
+    timed("all tables", || {
+        complete = make(checkout, options, &circuits, &page)?;
+        Ok(true)
+    })?;
+    println!("wrote {}", page.display());
+    Ok(complete)
+}
+
+fn make(checkout: &Checkout, options: &Options, circuits: &[String], page: &Path) -> Result<bool> {
+    let pipeline = Pipeline::build(checkout)?;
+    let train = pipeline.record("train", pipeline::TRAIN_SEED, options.frames)?;
+    let test = pipeline.record("test", pipeline::TEST_SEED, options.test_frames)?;
+    let mut engines = Vec::new();
+    for row in &ROWS {
+        let made = match options.takes(row) {
+            true => pipeline.engine(row, options.epochs, &train)?,
+            false => Made::LeftOut,
+        };
+        engines.push(Engine { row, made });
+    }
+    ensure!(
+        engines.iter().any(|it| it.made.is_engine()),
+        "no strategy gave an engine; the messages above say why"
+    );
+    let offline = pipeline.evaluate(&engines, &test)?;
+    let race = pipeline.race(&engines, &offline, circuits, &options.seeds)?;
+    let text = page::text(&Results {
+        engines: &engines,
+        offline: &offline,
+        race: &race,
+        circuits,
+        frames: options.frames,
+        epochs: options.epochs,
+        origin: origin(checkout),
+    });
+    fs::write(page, &text).with_context(|| format!("writing {}", page.display()))?;
+    Ok(engines.iter().all(|it| !matches!(it.made, Made::Failed(_))))
+}

@@ -1,0 +1,350 @@
+//! The page docs/tables.md: the conditions, then the tables.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::pipeline::{EVERY, TEST_SEED, TRAIN_SEED};
+use super::reference::SOURCE;
+use super::rows::Row;
+use super::{driving, offline};
+
+/// A row with what was made for it.
+#[derive(Debug)]
+pub struct Engine {
+    pub row: &'static Row,
+    pub made: Made,
+}
+
+/// What was made for a row. Files are named from the checkout's root.
+#[derive(Debug)]
+pub enum Made {
+    /// An engine.
+    Engine(String),
+    /// An engine whose error is larger than its recipe allows.
+    Refused(String),
+    /// No engine: the step that failed.
+    Failed(&'static str),
+    /// Nothing: --strategy names others.
+    LeftOut,
+}
+
+impl Made {
+    /// The engine file.
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            Self::Engine(file) | Self::Refused(file) => Some(file),
+            Self::Failed(_) | Self::LeftOut => None,
+        }
+    }
+
+    pub fn is_engine(&self) -> bool {
+        self.file().is_some()
+    }
+
+    /// Why there are no figures; what stands in their place.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Failed(step) => step,
+            Self::LeftOut => "left out",
+            Self::Engine(_) | Self::Refused(_) => "no result",
+        }
+    }
+}
+
+/// Everything that the page is made from.
+#[derive(Debug)]
+pub struct Results<'a> {
+    pub engines: &'a [Engine],
+    /// The JSON of `pilotage evaluate`.
+    pub offline: &'a Value,
+    /// The JSON of `pilotage race`.
+    pub race: &'a Value,
+    /// The circuits that were driven.
+    pub circuits: &'a [String],
+    /// Frames to optimise with.
+    pub frames: u32,
+    pub epochs: Option<u32>,
+    /// The day and the commit.
+    pub origin: String,
+}
+
+/// A strategy without an engine of this project, and why.
+const NO_GPU: &str = "not run: needs a GPU";
+
+impl Results<'_> {
+    /// The cell that names a strategy.
+    pub fn strategy(&self, row: &Row) -> String {
+        let made = self.engines.iter().find(|it| it.row == row);
+        match made.map(|it| &it.made) {
+            Some(Made::Refused(_)) => format!("`{}`, refused by its gate", row.name),
+            _ => format!("`{}`", row.name),
+        }
+    }
+
+    /// The cells of a row without figures: the reason, then empty ones. Without a row, it is a plan of
+    /// TensorRT.
+    pub fn without_figures(&self, row: Option<&Row>, cells: usize) -> Vec<String> {
+        let made = self.engines.iter().find(|it| Some(it.row) == row);
+        let reason = made.map_or(NO_GPU, |it| it.made.reason());
+        let mut all = vec![String::new(); cells];
+        if let Some(first) = all.first_mut() {
+            *first = reason.to_owned();
+        }
+        all
+    }
+}
+
+/// The rows of the tables, each with the reference's rows of the same strategy: a pair for each of
+/// those, or one without. Last are the reference's rows that have no row here.
+pub fn pairs<'a, R>(
+    engines: &'a [Engine],
+    references: &'a [R],
+    name: impl Fn(&R) -> Option<&'static str>,
+) -> Vec<(Option<&'a Row>, Option<&'a R>)> {
+    let mut pairs = Vec::new();
+    for Engine { row, .. } in engines {
+        let before = pairs.len();
+        let same = references.iter().filter(|it| name(it) == Some(row.name));
+        pairs.extend(same.map(|reference| (Some(*row), Some(reference))));
+        if pairs.len() == before {
+            pairs.push((Some(*row), None));
+        }
+    }
+    let others = references.iter().filter(|it| name(it).is_none());
+    pairs.extend(others.map(|reference| (None, Some(reference))));
+    pairs
+}
+
+/// A line of a table. An empty cell is a dash.
+pub fn line(cells: &[String]) -> String {
+    let shown = |cell: &String| match cell.is_empty() {
+        true => "-".to_owned(),
+        false => cell.replace('|', "\\|"),
+    };
+    let cells: Vec<String> = cells.iter().map(shown).collect();
+    format!("| {} |\n", cells.join(" | "))
+}
+
+/// The first two lines of a table.
+pub fn table_head(columns: &[&str]) -> String {
+    let titles: Vec<String> = columns.iter().map(|&it| it.to_owned()).collect();
+    format!("{}|{}\n", line(&titles), "---|".repeat(columns.len()))
+}
+
+/// A number with this many digits after the point; empty if there is none.
+pub fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(String::new, |value| format!("{value:.digits$}"))
+}
+
+/// A number with four significant digits; empty if there is none.
+pub fn significant(value: Option<f64>) -> String {
+    let Some(value) = value else {
+        return String::new();
+    };
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    match value.abs().log10().floor() {
+        magnitude @ -5.0..=6.0 => format!("{value:.*}", (3.0 - magnitude).max(0.0) as usize),
+        _ => format!("{value:.3e}"),
+    }
+}
+
+/// The text of the page.
+pub fn text(results: &Results<'_>) -> String {
+    let mut text = head(results);
+    text.push_str(&conditions(results));
+    text.push_str(&offline::section(results));
+    text.push_str(&driving::sections(results));
+    text
+}
+
+fn head(results: &Results<'_>) -> String {
+    format!(
+        "# Tables of optimisation strategies\n\n\
+         Written by `cargo xtask tables` ({}), which optimises the shipped network by every strategy of \
+         `pilotage-training optimise`, compiles the results, measures them by `pilotage evaluate`, and \
+         drives them by `pilotage race`. [strategies.md](strategies.md) says which strategy to choose, \
+         [training.md](training.md#optimising) what each does, [evaluate.md](evaluate.md) defines the \
+         columns.\n\n",
+        results.origin
+    )
+}
+
+/// The conditions, which are the same for all tables.
+fn conditions(results: &Results<'_>) -> String {
+    let machine = &results.offline["machine"];
+    let of = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
+    let count = |value: &Value| value.as_u64().map_or("?".to_owned(), |it| it.to_string());
+    let drive = &results.race["conditions"];
+    let milliseconds =
+        |value: &Value| (value.as_f64()).map_or("unknown".to_owned(), |it| format!("{it} ms"));
+    let passes = match results.epochs {
+        Some(epochs) => format!("{epochs} passes in each stage"),
+        None => "the default number of passes".to_owned(),
+    };
+    let mut text = String::new();
+    let mut point = |line: String| {
+        let _ = writeln!(text, "- {line}");
+    };
+    point(format!(
+        "Machine: {}, {} cores, {}. Nothing here has run on a car, a Jetson or a GPU.",
+        of(&machine["processor"]),
+        count(&machine["cores"]),
+        of(&machine["instruction_sets"][0])
+    ));
+    point(format!(
+        "Data: the simulator's expert on random circuits, one of {EVERY} frames. {} frames to optimise \
+         with (`record --seed {TRAIN_SEED}`), {passes}; {} frames to measure the error on (`--seed \
+         {TEST_SEED}`), on other circuits, whose seeds training never draws.",
+        results.frames,
+        count(&results.offline["test"]["frames"])
+    ));
+    point(
+        "The network, `engines/pilotnet.onnx`, was trained on random circuits too. None of the \
+         shipped circuits, which the drives are on, was trained on."
+            .to_owned(),
+    );
+    point(format!(
+        "Drives: {} lap from camera frames alone, {}, {}; deadline of the guard {}; latency from frame to \
+         command {}. A fixed latency makes a drive repeat bit for bit; what this machine takes from frame \
+         to command is measured all the same, one drive at a time.",
+        count(&drive["laps"]),
+        of(&drive["car"]),
+        of(&drive["camera"]),
+        milliseconds(&drive["deadline_ms"]),
+        milliseconds(&drive["latency_ms"])
+    ));
+    point(format!(
+        "\"Reference\" is the [results summary]({SOURCE}) of Nikhil Paliwal's project for JdeRobot, 2022. \
+         Its data, car, simulator and hardware (processors and GPUs of other kinds) differ: its figures \
+         are for orientation only, and no column of this project can be compared with one of the \
+         reference."
+    ));
+    point(
+        "A strategy that is refused by its gate gives no engine in normal use: its error against its \
+         own model is larger than the recipe allows. It was compiled with wider limits to be measured."
+            .to_owned(),
+    );
+    text
+}
+
+#[cfg(test)]
+pub mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::tables::rows::named;
+
+    /// Results of three rows: an engine, one that its gate refuses, and a failed one.
+    pub fn with_results(check: impl FnOnce(&Results<'_>)) {
+        let engine = |name: &str, made| Engine {
+            row: named(name).unwrap(),
+            made,
+        };
+        let engines = [
+            engine("float32", Made::Engine("a/float32.engine".into())),
+            engine(
+                "int8-integer",
+                Made::Refused("a/int8-integer.engine".into()),
+            ),
+            engine("qat", Made::Failed("not optimised")),
+            engine("cqat-8", Made::LeftOut),
+        ];
+        let circuits = ["grand", "simple", "walled"].map(str::to_owned);
+        check(&Results {
+            engines: &engines,
+            offline: &offline(),
+            race: &race(),
+            circuits: &circuits,
+            frames: 800,
+            epochs: None,
+            origin: "2026-12-01, commit 0123abc".to_owned(),
+        });
+    }
+
+    fn offline() -> Value {
+        let times = |p50: f64, p99: f64| json!({ "p50_us": p50, "p99_us": p99 });
+        let engine = |name: &str, bytes: u64, mse: f64, p50: f64| {
+            json!({
+                "name": name, "bytes": bytes, "weight_bytes": bytes / 2, "mse": mse,
+                "backend": "CPU, AVX-512, 1 thread", "inference": times(p50, 3.0 * p50),
+                "counting": times(100.0, if name == "float32" { 110.0 } else { 190.0 }),
+            })
+        };
+        json!({
+            "machine": { "processor": "A|B", "cores": 2, "instruction_sets": ["avx512", "avx2"] },
+            "test": { "frames": 200 },
+            "engines": [
+                engine("float32", 4 << 20, 0.00123456, 400.0),
+                engine("int8-integer", 1 << 20, 0.5, 100.0),
+            ],
+        })
+    }
+
+    fn race() -> Value {
+        let mean = |mean: f64| json!({ "count": 1, "mean": mean, "deviation": null });
+        let drove = |engine: &str, circuit: &str, finished: u64| {
+            let figure = |it: f64| if finished > 0 { mean(it) } else { Value::Null };
+            let endings = if finished > 0 {
+                json!([])
+            } else {
+                json!(["seed 0: left the road"])
+            };
+            json!({
+                "engine": engine, "circuit": circuit, "seeds": [0], "finished": finished,
+                "not_finished": endings, "average_speed": figure(14.25),
+                "position_deviation_mae": figure(1.07), "brain_iteration_frequency": figure(2500.0),
+                "mean_inference_time": figure(0.0004), "real_time_factor": figure(21.5),
+                "deviation_mean": figure(0.0123), "thinking_p50_us": figure(450.0),
+            })
+        };
+        json!({
+            "conditions": {
+                "laps": 1, "car": "unicycle", "camera": "640x480 at 20 Hz", "deadline_ms": 175.0,
+                "latency_ms": 10.0,
+            },
+            "summary": [
+                drove("float32", "simple", 1),
+                drove("float32", "grand", 1),
+                drove("float32", "walled", 1),
+                drove("int8-integer", "simple", 0),
+            ],
+        })
+    }
+
+    #[test]
+    fn the_page_has_its_conditions() {
+        with_results(|results| {
+            let text = text(results);
+            for part in [
+                "(2026-12-01, commit 0123abc)",
+                "Machine: A|B, 2 cores, avx512.",
+                "800 frames to optimise",
+                "200 frames to measure",
+                "deadline of the guard 175 ms",
+                "latency from frame to command 10 ms",
+                "None of the shipped circuits",
+                "for orientation only",
+            ] {
+                assert!(text.contains(part), "{part}\n{text}");
+            }
+        });
+    }
+
+    #[test]
+    fn numbers_have_four_significant_digits() {
+        for (value, shown) in [
+            (0.04108056542969754, "0.04108"),
+            (28157.721509850544, "28158"),
+            (64.9173469543457, "64.92"),
+            (0.0, "0"),
+            (1.5e-9, "1.500e-9"),
+        ] {
+            assert_eq!(significant(Some(value)), shown);
+        }
+        assert_eq!(significant(None), "");
+        assert_eq!(line(&["a|b".to_owned(), String::new()]), "| a\\|b | - |\n");
+    }
+}
