@@ -9,23 +9,21 @@
 )]
 
 mod endurance;
-mod evaluate;
 mod firmware;
 mod fuzz;
 mod gpu;
 mod mutants;
 mod peers;
-mod results;
 mod runtime;
 mod shims;
 mod stand_ins;
-mod tables;
 mod test;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use cross::{package, virtual_car};
+use results::{evaluate, tables};
 
 use tooling::checkout::Checkout;
 

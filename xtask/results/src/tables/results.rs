@@ -1,13 +1,8 @@
-//! The page docs/tables.md: the conditions, then the tables.
-
-use std::fmt::Write as _;
+//! What the tables are made from.
 
 use serde_json::Value;
 
-use super::pipeline::{EVERY, TEST_SEED, TRAIN_SEED};
-use super::reference::SOURCE;
 use super::rows::Row;
-use super::{driving, offline};
 
 /// A row with what was made for it.
 #[derive(Debug)]
@@ -116,120 +111,6 @@ pub fn pairs<'a, R>(
     pairs
 }
 
-/// A line of a table. An empty cell is a dash.
-pub fn line(cells: &[String]) -> String {
-    let shown = |cell: &String| match cell.is_empty() {
-        true => "-".to_owned(),
-        false => cell.replace('|', "\\|"),
-    };
-    let cells: Vec<String> = cells.iter().map(shown).collect();
-    format!("| {} |\n", cells.join(" | "))
-}
-
-/// The first two lines of a table.
-pub fn table_head(columns: &[&str]) -> String {
-    let titles: Vec<String> = columns.iter().map(|&it| it.to_owned()).collect();
-    format!("{}|{}\n", line(&titles), "---|".repeat(columns.len()))
-}
-
-/// A number with this many digits after the point; empty if there is none.
-pub fn number(value: Option<f64>, digits: usize) -> String {
-    value.map_or_else(String::new, |value| format!("{value:.digits$}"))
-}
-
-/// A number with four significant digits; empty if there is none.
-pub fn significant(value: Option<f64>) -> String {
-    let Some(value) = value else {
-        return String::new();
-    };
-    if value == 0.0 || !value.is_finite() {
-        return value.to_string();
-    }
-    match value.abs().log10().floor() {
-        magnitude @ -5.0..=6.0 => format!("{value:.*}", (3.0 - magnitude).max(0.0) as usize),
-        _ => format!("{value:.3e}"),
-    }
-}
-
-/// The text of the page.
-pub fn text(results: &Results<'_>) -> String {
-    let mut text = head(results);
-    text.push_str(&conditions(results));
-    text.push_str(&offline::section(results));
-    text.push_str(&driving::sections(results));
-    text
-}
-
-fn head(results: &Results<'_>) -> String {
-    format!(
-        "# Tables of optimisation strategies\n\n\
-         Written by `cargo xtask tables` ({}), which optimises the shipped network by every strategy of \
-         `pilotage-training optimise`, compiles the results, measures them by `pilotage evaluate`, and \
-         drives them by `pilotage race`. [strategies.md](strategies.md) says which strategy to choose, \
-         [training.md](training.md#optimising) what each does, [evaluate.md](evaluate.md) defines the \
-         columns.\n\n",
-        results.origin
-    )
-}
-
-/// The conditions, which are the same for all tables.
-fn conditions(results: &Results<'_>) -> String {
-    let machine = &results.offline["machine"];
-    let of = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
-    let count = |value: &Value| value.as_u64().map_or("?".to_owned(), |it| it.to_string());
-    let drive = &results.race["conditions"];
-    let milliseconds =
-        |value: &Value| (value.as_f64()).map_or("unknown".to_owned(), |it| format!("{it} ms"));
-    let passes = match results.epochs {
-        Some(epochs) => format!("{epochs} passes in each stage"),
-        None => "the default number of passes".to_owned(),
-    };
-    let mut text = String::new();
-    let mut point = |line: String| {
-        let _ = writeln!(text, "- {line}");
-    };
-    point(format!(
-        "Machine: {}, {} cores, {}. Nothing here has run on a car, a Jetson or a GPU.",
-        of(&machine["processor"]),
-        count(&machine["cores"]),
-        of(&machine["instruction_sets"][0])
-    ));
-    point(format!(
-        "Data: the simulator's expert on random circuits, one of {EVERY} frames. {} frames to optimise \
-         with (`record --seed {TRAIN_SEED}`), {passes}; {} frames to measure the error on (`--seed \
-         {TEST_SEED}`), on other circuits, whose seeds training never draws.",
-        results.frames,
-        count(&results.offline["test"]["frames"])
-    ));
-    point(
-        "The network, `engines/pilotnet.onnx`, was trained on random circuits too. None of the \
-         shipped circuits, which the drives are on, was trained on."
-            .to_owned(),
-    );
-    point(format!(
-        "Drives: {} lap from camera frames alone, {}, {}; deadline of the guard {}; latency from frame to \
-         command {}. A fixed latency makes a drive repeat bit for bit; what this machine takes from frame \
-         to command is measured all the same, one drive at a time.",
-        count(&drive["laps"]),
-        of(&drive["car"]),
-        of(&drive["camera"]),
-        milliseconds(&drive["deadline_ms"]),
-        milliseconds(&drive["latency_ms"])
-    ));
-    point(format!(
-        "\"Reference\" is the [results summary]({SOURCE}) of Nikhil Paliwal's project for JdeRobot, 2022. \
-         Its data, car, simulator and hardware (processors and GPUs of other kinds) differ: its figures \
-         are for orientation only, and no column of this project can be compared with one of the \
-         reference."
-    ));
-    point(
-        "A strategy that is refused by its gate gives no engine in normal use: its error against its \
-         own model is larger than the recipe allows. It was compiled with wider limits to be measured."
-            .to_owned(),
-    );
-    text
-}
-
 #[cfg(test)]
 pub mod tests {
     use serde_json::{Value, json};
@@ -312,39 +193,5 @@ pub mod tests {
                 drove("int8-integer", "simple", 0),
             ],
         })
-    }
-
-    #[test]
-    fn the_page_has_its_conditions() {
-        with_results(|results| {
-            let text = text(results);
-            for part in [
-                "(2026-12-01, commit 0123abc)",
-                "Machine: A|B, 2 cores, avx512.",
-                "800 frames to optimise",
-                "200 frames to measure",
-                "deadline of the guard 175 ms",
-                "latency from frame to command 10 ms",
-                "None of the shipped circuits",
-                "for orientation only",
-            ] {
-                assert!(text.contains(part), "{part}\n{text}");
-            }
-        });
-    }
-
-    #[test]
-    fn numbers_have_four_significant_digits() {
-        for (value, shown) in [
-            (0.04108056542969754, "0.04108"),
-            (28157.721509850544, "28158"),
-            (64.9173469543457, "64.92"),
-            (0.0, "0"),
-            (1.5e-9, "1.500e-9"),
-        ] {
-            assert_eq!(significant(Some(value)), shown);
-        }
-        assert_eq!(significant(None), "");
-        assert_eq!(line(&["a|b".to_owned(), String::new()]), "| a\\|b | - |\n");
     }
 }

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::page::{Results, line, number, pairs, significant, table_head};
+use super::markdown::{line, number, significant, table_head};
 use super::reference::{OFFLINE, Offline};
+use super::results::{Results, pairs};
 use super::rows::{BASELINE, Row};
 
 /// Bytes of the reference's "MB", which are mebibytes.
@@ -114,7 +115,7 @@ fn disturbed(results: &Results<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tables::page::tests::with_results;
+    use crate::tables::results::tests::with_results;
 
     #[test]
     fn the_table_has_every_row_of_the_reference() {
@@ -146,7 +147,7 @@ mod tests {
 
     #[test]
     fn with_all_rows_every_row_of_the_reference_appears_once() {
-        use crate::tables::page::{Engine, Made};
+        use crate::tables::results::{Engine, Made};
         use crate::tables::rows::ROWS;
         let engine = |row| Engine {
             row,

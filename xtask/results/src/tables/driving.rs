@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::page::{Engine, Results, line, number, pairs, table_head};
+use super::markdown::{line, number, table_head};
 use super::reference::{Driven, MONTREAL, SIMPLE};
+use super::results::{Engine, Results, pairs};
 use super::rows::Row;
 
 /// The circuits with a table of their own: the name, the reference's name, its rows.
@@ -162,7 +163,7 @@ fn others(results: &Results<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tables::page::tests::with_results;
+    use crate::tables::results::tests::with_results;
 
     #[test]
     fn the_tables_have_every_row_of_the_reference() {

@@ -11,7 +11,8 @@ use serde_json::Value;
 use tooling::checkout::Checkout;
 use tooling::invocation::Invocation;
 
-use crate::results::{UNSEEN, origin, read_json, shipped_circuits};
+use crate::circuits::{UNSEEN, shipped_circuits};
+use crate::origin::{origin, read_json};
 
 /// A group of drives, reported as one row.
 struct Group {

@@ -32,7 +32,7 @@ pub fn optimising(
     ensure!(
         (models, frames) == (1, 1),
         "engines/pilotnet.toml must have `model = \"...\"` and `frames = \"...\"`, each on one line; \
-         correct `optimising` in xtask/src/tables/recipe.rs"
+         correct `optimising` in xtask/results/src/tables/recipe.rs"
     );
     recipe.push_str("\n[optimise]\n");
     if let Some(epochs) = epochs {
@@ -59,7 +59,7 @@ fn with_absolute_path(line: &str, key: &str, folder: &Path) -> Option<String> {
 mod tests {
     use super::*;
 
-    const SHIPPED: &str = include_str!("../../../engines/pilotnet.toml");
+    const SHIPPED: &str = include_str!("../../../../engines/pilotnet.toml");
 
     #[test]
     fn the_shipped_recipe_gets_absolute_paths_and_settings() {

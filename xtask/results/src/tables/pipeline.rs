@@ -9,11 +9,12 @@ use serde_json::Value;
 use tooling::checkout::Checkout;
 use tooling::invocation::Invocation;
 
-use super::page::{Engine, Made};
 use super::recipe;
+use super::results::{Engine, Made};
 use super::rows::{self, Row};
 use super::steps::{Inputs, Steps, remove_folder, shown, timed};
-use crate::results::{UNSEEN, read_json};
+use crate::circuits::UNSEEN;
+use crate::origin::read_json;
 
 /// The folder of all results, from the checkout's root, where all programs run.
 const FOLDER: &str = "target/tables";

@@ -2,11 +2,13 @@
 //! engines with the user's commands, and writes docs/tables.md.
 
 mod driving;
+mod markdown;
 mod offline;
 mod page;
 mod pipeline;
 mod recipe;
 mod reference;
+mod results;
 mod rows;
 mod steps;
 
@@ -18,9 +20,10 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use tooling::checkout::Checkout;
 
-use crate::results::{origin, shipped_circuits};
-use page::{Engine, Made, Results};
+use crate::circuits::shipped_circuits;
+use crate::origin::origin;
 use pipeline::Pipeline;
+use results::{Engine, Made, Results};
 use rows::{BASELINE, ROWS, Row};
 use steps::timed;
 

@@ -88,13 +88,13 @@ pub fn check_all_present(help: &str) -> Result<()> {
     ensure!(
         !offered.is_empty(),
         "`pilotage-training optimise --help` lists no strategies under --strategy; correct \
-         `strategies` in xtask/src/tables/rows.rs"
+         `strategies` in xtask/results/src/tables/rows.rs"
     );
     let has_row = |strategy: &str| ROWS.iter().any(|row| row.strategy == strategy);
     let missing: Vec<&str> = offered.into_iter().filter(|it| !has_row(it)).collect();
     if !missing.is_empty() {
         bail!(
-            "no row of the tables has the strategy {}; add it to ROWS in xtask/src/tables/rows.rs",
+            "no row of the tables has the strategy {}; add it to ROWS in xtask/results/src/tables/rows.rs",
             missing.join(", ")
         );
     }
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use crate::tables::reference::{MONTREAL, OFFLINE, SIMPLE};
 
-    const STRATEGIES: &str = include_str!("../../../crates/training/src/optimise/strategy.rs");
+    const STRATEGIES: &str = include_str!("../../../../crates/training/src/optimise/strategy.rs");
 
     #[test]
     fn every_strategy_has_a_row() {
