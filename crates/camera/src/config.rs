@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use pilotage_vision::PixelFormat;
 
-use super::v4l::Fourcc;
+use super::fourcc::Fourcc;
 
 /// A camera other than the simulator's, as a checked car.toml describes it.
 #[derive(Debug, Clone, PartialEq)]

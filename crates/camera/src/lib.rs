@@ -19,6 +19,7 @@ mod camera;
 mod config;
 mod error;
 mod folder;
+mod fourcc;
 mod monitor;
 mod pipe;
 mod supervised;

@@ -6,7 +6,6 @@
 
 mod choose;
 mod controls;
-mod fourcc;
 mod kernel;
 mod newest;
 mod pixels;
@@ -17,8 +16,8 @@ use std::time::Duration;
 use pilotage_vehicle::{Clock, Monotonic};
 use pilotage_vision::{Frame, PixelFormat};
 
+pub use super::fourcc::{Fourcc, UnknownFourcc};
 pub use choose::{Mode, Rates, Sizes};
-pub use fourcc::{Fourcc, UnknownFourcc};
 pub use kernel::KernelDevice;
 pub use newest::Metadata;
 pub use v4l2_sys_mit::Description;

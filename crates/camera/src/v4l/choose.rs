@@ -3,8 +3,8 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use super::fourcc::letters;
-use super::{Device, Fourcc, Granted};
+use super::{Device, Granted};
+use crate::fourcc::{Fourcc, letters};
 use crate::{CameraConfig, CameraError};
 
 /// Rates within this relative difference are the same: 29.97 is not 30, but 30.0003 is.

@@ -6,7 +6,8 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use super::{Fourcc, Mode};
+use super::Mode;
+use crate::fourcc::Fourcc;
 
 /// The end of a JPEG picture.
 const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
