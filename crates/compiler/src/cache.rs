@@ -16,8 +16,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-use crate::network::Network;
-
 /// The first bytes of the file; the last of them is the format's version.
 const MAGIC: &[u8; 8] = b"PLTCACH1";
 /// The largest size of the file, bytes. What exceeds it is measured anew each time.
@@ -25,7 +23,8 @@ const MOST_BYTES: usize = 64 << 20;
 /// The number of bytes of a program that identify it: those after the first GiB are not read.
 const MOST_PROGRAM_BYTES: u64 = 1 << 30;
 
-type Key = [u8; 32];
+/// Identifies an entry.
+pub(crate) type Key = [u8; 32];
 
 /// Rows of numbers: what an entry contains. Floats are stored by their bits.
 pub(crate) type Rows = Vec<Vec<u64>>;
@@ -119,9 +118,15 @@ impl Cache {
         write().inspect_err(|_| drop(std::fs::remove_file(&part)))
     }
 
-    /// The key of what `kind` measures with `network` on `frames`. `more` is whatever else the
-    /// result depends on.
-    pub(crate) fn key(&self, kind: &str, network: &Network, frames: &[&[u8]], more: &[u8]) -> Key {
+    /// The key of what `kind` measures with a network on `frames`. `network` passes on, in parts,
+    /// everything that identifies the network; `more` is whatever else the result depends on.
+    pub(crate) fn key(
+        &self,
+        kind: &str,
+        network: impl FnOnce(&mut dyn FnMut(&[u8])),
+        frames: &[&[u8]],
+        more: &[u8],
+    ) -> Key {
         let mut digest = Sha256::new();
         let mut add = |bytes: &[u8]| {
             digest.update((bytes.len() as u64).to_le_bytes());
@@ -130,7 +135,7 @@ impl Cache {
         add(&self.program);
         add(kind.as_bytes());
         add(more);
-        network.identify(&mut add);
+        network(&mut add);
         for frame in frames {
             add(frame);
         }

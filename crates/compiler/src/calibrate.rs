@@ -184,7 +184,7 @@ fn limits(
     run: Run<'_>,
 ) -> Result<Vec<f32>, NetworkError> {
     let fits = |rows: &Rows| matches!(&rows[..], [row] if row.len() == count);
-    let rows = run.measured(("magnitudes", &[]), network, frames, fits, || {
+    let rows = network.measured(("magnitudes", &[]), frames, run, fits, || {
         let limits = measure_limits(network, count, frames, run)?;
         Ok(vec![
             limits.iter().map(|limit| limit.to_bits().into()).collect(),
@@ -229,7 +229,7 @@ fn ranges(
 ) -> Result<Vec<Range>, NetworkError> {
     let more: Vec<u8> = limits.iter().flat_map(|x| x.to_le_bytes()).collect();
     let fits = |rows: &Rows| rows.len() == limits.len() && rows.iter().all(|row| is_counts(row));
-    let rows = run.measured(("histograms", &more), network, frames, fits, || {
+    let rows = network.measured(("histograms", &more), frames, run, fits, || {
         let histograms = measure_histograms(network, limits, frames, run)?;
         Ok(histograms.into_iter().map(|it| it.counts).collect())
     })?;

@@ -120,7 +120,7 @@ fn means(
     let counts: Vec<usize> = tapped.outputs.iter().map(units).collect();
     let network = Network::new(&tapped, channels_last)?;
     let fits = |rows: &Rows| rows.iter().map(Vec::len).eq(counts.iter().copied());
-    let rows = run.measured(("means", &[]), &network, frames, fits, || {
+    let rows = network.measured(("means", &[]), frames, run, fits, || {
         let means = measure_means(&network, &tapped, &counts, frames, run)?;
         let bits = |means: Vec<f64>| means.into_iter().map(f64::to_bits).collect();
         Ok(means.into_iter().map(bits).collect())

@@ -12,7 +12,7 @@ use pilotage_engine::{
 };
 use pilotage_graph::Graph;
 
-use crate::cache::Rows;
+use crate::cache::{Cache, Rows};
 use crate::lower::{LowerError, PortLayout, Weights, lower_weights};
 use crate::permute::permute;
 use crate::progress::Run;
@@ -137,7 +137,7 @@ impl Network {
         run: Run<'_>,
     ) -> Result<Vec<Vec<f32>>, NetworkError> {
         let fits = |rows: &Rows| rows.len() == frames.len();
-        let rows = run.measured(("answers", &[]), self, frames, fits, || {
+        let rows = self.measured(("answers", &[]), frames, run, fits, || {
             let answers = self.answers_observed(frames, run)?;
             let bits = |answer: Vec<f32>| answer.iter().map(|x| x.to_bits().into()).collect();
             Ok(answers.into_iter().map(bits).collect())
@@ -150,8 +150,23 @@ impl Network {
         Ok(rows.into_iter().map(numbers).collect())
     }
 
+    /// The result of `measure`, which runs this network on `frames`, or that of an earlier
+    /// compilation if it `fits`. `kind` names what is measured, and `more` is what it depends on
+    /// otherwise.
+    pub(crate) fn measured(
+        &self,
+        (kind, more): (&str, &[u8]),
+        frames: &[&[u8]],
+        run: Run<'_>,
+        fits: impl FnOnce(&Rows) -> bool,
+        measure: impl FnOnce() -> Result<Rows, NetworkError>,
+    ) -> Result<Rows, NetworkError> {
+        let key = |cache: &Cache| cache.key(kind, |add| self.identify(add), frames, more);
+        run.measured(key, fits, measure)
+    }
+
     /// Passes everything that the answers depend on to `add`, in parts.
-    pub(crate) fn identify(&self, add: &mut impl FnMut(&[u8])) {
+    fn identify(&self, add: &mut dyn FnMut(&[u8])) {
         let plan = &self.plan;
         let steps = (&plan.tensors, &plan.steps, &plan.inputs, &plan.outputs);
         // Debug output distinguishes all values, unlike JSON, which has neither NaN nor infinity.
@@ -187,7 +202,7 @@ impl Network {
 }
 
 fn bytes<T: Copy, const N: usize>(
-    add: &mut impl FnMut(&[u8]),
+    add: &mut dyn FnMut(&[u8]),
     data: &[T],
     to_bytes: impl Fn(T) -> [u8; N],
 ) {

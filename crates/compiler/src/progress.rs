@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::cache::{Cache, Rows};
-use crate::network::{Network, NetworkError};
+use crate::cache::{Cache, Key, Rows};
 
 /// What a compilation is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -106,20 +105,18 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The result of `measure`, which runs `network` on `frames`, or that of an earlier compilation
-    /// if it `fits`. `kind` names what is measured, and `more` is what it depends on otherwise.
-    pub(crate) fn measured(
+    /// The result of `measure`, or that of an earlier compilation if it `fits`. `key` makes the
+    /// result's key.
+    pub(crate) fn measured<E>(
         self,
-        (kind, more): (&str, &[u8]),
-        network: &Network,
-        frames: &[&[u8]],
+        key: impl FnOnce(&Cache) -> Key,
         fits: impl FnOnce(&Rows) -> bool,
-        measure: impl FnOnce() -> Result<Rows, NetworkError>,
-    ) -> Result<Rows, NetworkError> {
+        measure: impl FnOnce() -> Result<Rows, E>,
+    ) -> Result<Rows, E> {
         let Some(cache) = self.cache else {
             return measure();
         };
-        let key = cache.key(kind, network, frames, more);
+        let key = key(cache);
         if let Some(rows) = cache.get(&key).filter(fits) {
             if let Some(observer) = self.observer {
                 observer.reused(self.stage);
