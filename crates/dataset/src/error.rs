@@ -4,8 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use pilotage_mcap::McapError;
+
 use crate::limits::{BAD_SHARE_PERCENT, LARGEST_SIDE, MOST_RECORDS, tolerable};
-use crate::mcap::LogProblem;
 use crate::path::PathProblem;
 
 /// Bad pictures that a message names; the rest are counted.
@@ -222,6 +223,63 @@ pub enum RowProblem {
     /// The line is not a JSON object.
     #[error("not a JSON object ({0})")]
     Json(String),
+}
+
+/// Why a log is no recording. A message continues the file's name.
+#[derive(Debug, thiserror::Error)]
+pub enum LogProblem {
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] McapError),
+    /// The file is no log.
+    #[error("is not an MCAP file; name an MCAP file, or the folder of a recording")]
+    NotMcap,
+    /// No topic has pictures.
+    #[error(
+        "has no topic of sensor_msgs/msg/CompressedImage or foxglove.CompressedImage (JSON); {0}"
+    )]
+    NoPictures(String),
+    /// Several topics could be meant.
+    #[error("has several topics of {what}: {topics}; choose one: `pilotage data import` {option}")]
+    Several {
+        /// What the topics have.
+        what: &'static str,
+        /// Their names.
+        topics: String,
+        /// The option that chooses.
+        option: &'static str,
+    },
+    /// A topic that was named does not exist, or is of another kind.
+    #[error("has no topic `{name}` of {what}; it has {topics}")]
+    NoTopic {
+        /// The named topic.
+        name: String,
+        /// What it should have.
+        what: &'static str,
+        /// The topics with their types.
+        topics: String,
+    },
+    /// Too many messages cannot be parsed.
+    #[error("{bad} of {of} messages of {what} cannot be parsed, more than {BAD_SHARE_PERCENT} %")]
+    Malformed {
+        /// What the messages should have.
+        what: &'static str,
+        /// Messages that cannot be parsed.
+        bad: usize,
+        /// Messages in all.
+        of: usize,
+    },
+    /// A joystick has fewer axes.
+    #[error(
+        "its Joy messages have {axes} axes, so there is no axis {wanted}; they count from 0: \
+         `pilotage data import` --steering-axis and --throttle-axis"
+    )]
+    Axis {
+        /// The axis that was named.
+        wanted: usize,
+        /// The axes of a message.
+        axes: usize,
+    },
 }
 
 /// A picture that cannot be used.

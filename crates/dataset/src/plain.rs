@@ -4,20 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use crate::error::DatasetError;
+use crate::format::{is_list, is_picture};
 use crate::order::natural;
 use crate::record::{Found, Record};
 
 /// The folders within a folder without pictures, and the files of each, that are looked at for a
 /// recording to name.
 const LOOKED_AT: usize = 200;
-
-/// Whether a file of this name is a picture of the recording. Hidden files are not: among them the
-/// `._` files that macOS leaves on foreign disks.
-pub(crate) fn is_picture(name: &str) -> bool {
-    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
-    let extension = extension.unwrap_or("").to_ascii_lowercase();
-    !name.starts_with('.') && ["png", "jpg", "jpeg"].contains(&extension.as_str())
-}
 
 pub(crate) fn read(folder: &Path) -> Result<Found, DatasetError> {
     let failed = |reason| DatasetError::File {
@@ -69,5 +62,5 @@ fn has_recording(folder: &Path) -> bool {
     };
     let names = entries.take(LOOKED_AT).flatten();
     let mut names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    names.any(|name| is_picture(&name) || crate::recording::is_list(&name))
+    names.any(|name| is_picture(&name) || is_list(&name))
 }

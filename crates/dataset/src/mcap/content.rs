@@ -8,7 +8,8 @@ use pilotage_mcap::{McapError, Record as McapRecord, Stream};
 use pilotage_vehicle::Domain;
 
 use super::message::{Command, Kind, Refused, Shot, Start};
-use super::{DOMAIN_KEY, LogOptions, LogProblem, METADATA};
+use super::{DOMAIN_KEY, LogOptions, METADATA};
+use crate::error::LogProblem;
 use crate::limits::{MOST_RECORDS, tolerable};
 use crate::notes::Note;
 
