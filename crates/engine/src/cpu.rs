@@ -18,6 +18,7 @@ use self::step::PreparedStep;
 use self::workers::Workers;
 use crate::aligned_bytes::AlignedBytes;
 use crate::instruction_set::{self, Available, InstructionSet};
+use crate::kernels::int8::WeightStorage;
 use crate::kernels::tile::Arithmetic;
 use crate::plan::{Operation, Plan, PlanError};
 use crate::{ElementType, Engine, EngineError, Port, TensorMut, TensorRef, Timing};
@@ -37,19 +38,6 @@ pub struct CpuOptions {
     pub exact: bool,
     /// How the weights of INT8 layers are stored. The results have the same bits in any case.
     pub weights: WeightStorage,
-}
-
-/// How the weights of INT8 layers are stored while an engine runs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum WeightStorage {
-    /// Compressed where that is faster: large fully connected layers whose weights have few
-    /// different values, few bits or many zeros.
-    #[default]
-    Fastest,
-    /// A byte for each weight, for comparisons.
-    Dense,
-    /// Compressed also where the layer is small, for tests.
-    Compressed,
 }
 
 impl Default for CpuOptions {

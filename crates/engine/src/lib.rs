@@ -91,11 +91,11 @@ pub use api::{AxisOrder, ElementType, Engine, EngineError, Port, TensorMut, Tens
 pub use buffer::Buffer;
 pub use bundle::{Bundle, BundleError, Section, sections};
 pub use cpu::{
-    CpuEngine, CpuError, CpuOptions, MAX_THREADS, Numbers, StepProfile, WeightStorage, peak,
-    read_speed,
+    CpuEngine, CpuError, CpuOptions, MAX_THREADS, Numbers, StepProfile, peak, read_speed,
 };
 pub use gate::{Gate, GateLimits, GatedOutput};
 pub use instruction_set::{InstructionSet, UnknownInstructionSet};
+pub use kernels::int8::WeightStorage;
 pub use manifest::{Calibration, FrameSize, GateResult, Manifest, TensorRtRecipe, Trial};
 pub use output::{Bins, Decode, Meaning, Output};
 pub use plan::{Plan, PlanError};

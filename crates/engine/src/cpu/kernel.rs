@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::WeightStorage;
 use crate::instruction_set::{Available, InstructionSet};
 use crate::kernels::binary::{Broadcast, Select};
 use crate::kernels::convert::Scales;
 use crate::kernels::convolution::{ConvolutionShape, ScalarConvolution, WindowAxis};
 use crate::kernels::depthwise::Depthwise;
-use crate::kernels::int8::{Stored, TiledLayer};
+use crate::kernels::int8::{Stored, TiledLayer, WeightStorage};
 use crate::kernels::matmul::MatMul;
 use crate::kernels::movement::{Gather, Pad, StridedCopy};
 use crate::kernels::pool::Pool;

@@ -17,10 +17,12 @@ pub(crate) mod i8mm;
 mod packed_input;
 mod packing;
 mod rows;
+mod storage;
 pub(crate) mod tile;
 mod tiling;
 #[cfg(target_arch = "x86_64")]
 mod vnni512;
+mod width;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 
@@ -29,14 +31,14 @@ use std::ops::Range;
 use self::packed_input::PackedInput;
 pub(crate) use self::packed_input::{Form, SLACK};
 use self::packing::{ChannelTile, Constants, Packed};
-pub(crate) use self::rows::Stored;
 use self::rows::{Rows, UNIT};
+pub(crate) use self::storage::Stored;
+pub use self::storage::WeightStorage;
 use self::tile::{Levels, Tile};
 use self::tiling::Tiling;
 use super::activation;
 use super::convolution::ConvolutionShape;
 use super::quantized::EpilogueKernel;
-use crate::cpu::WeightStorage;
 use crate::instruction_set::Available;
 use crate::plan::Activation;
 

@@ -171,7 +171,6 @@ pub(super) fn function(
     vectors: usize,
 ) -> Option<TileFunction> {
     match instruction_set.set() {
-        InstructionSet::NeonI8mm => super::i8mm::function(pixels, vectors),
         InstructionSet::NeonDotprod => tiles!(dotprod, pixels, vectors),
         _ => tiles!(neon, pixels, vectors),
     }

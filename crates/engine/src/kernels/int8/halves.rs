@@ -1,4 +1,4 @@
-//! Tiles of 21 to 24 channels with AVX-512 VNNI: see [`Width::HALVES`](super::tiling::Width).
+//! Tiles of 21 to 24 channels with AVX-512 VNNI: see [`Width::HALVES`](super::width::Width).
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;

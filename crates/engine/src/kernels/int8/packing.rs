@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::packed_input::Form;
 use super::tile::TileFunction;
-use super::tiling::{Tiling, Width, function, most_pixels};
+use super::tiling::{Tiling, function, most_pixels};
+use super::width::Width;
 use crate::aligned_bytes::AlignedBytes;
 use crate::instruction_set::Available;
 use crate::kernels::convolution::ConvolutionShape;

@@ -16,10 +16,10 @@ mod x86;
 use self::kernel::{RowsFunction, Unit};
 use self::packing::Storage;
 use super::packing::Constants;
+use super::storage::{Stored, WeightStorage};
 use super::tile::Levels;
 use super::tiling::Tiling;
 use crate::aligned_bytes::AlignedBytes;
-use crate::cpu::WeightStorage;
 use crate::instruction_set::{Available, InstructionSet};
 use crate::kernels::convolution::ConvolutionShape;
 use crate::weights;
@@ -33,31 +33,6 @@ const LEAST: usize = 512 << 10;
 /// The share of zeros from which sparse weights are faster than dense ones, and than 4-bit ones.
 const SPARSE: f64 = 0.5;
 const SPARSER: f64 = 0.75;
-
-/// How the weights of a layer are stored while it runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stored {
-    /// A byte for each weight.
-    Dense,
-    /// A 4-bit index into a codebook of the row.
-    Clustered,
-    /// A 4-bit integer, times a scale of the group.
-    Int4,
-    /// A bit for each weight, and the weights that are not 0.
-    Sparse,
-}
-
-impl Stored {
-    /// Its name in reports.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Dense => "dense",
-            Self::Clustered => "clustered",
-            Self::Int4 => "int4",
-            Self::Sparse => "sparse",
-        }
-    }
-}
 
 /// The function of an instruction set for a storage, and what it expects.
 #[derive(Debug, Clone, Copy)]

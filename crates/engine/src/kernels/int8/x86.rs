@@ -7,8 +7,8 @@ use std::ops::Range;
 use super::Target;
 use super::packed_input::PackedInput;
 use super::tile::{Levels, Sums, Tile, TileFunction, no_split, tile};
-use super::tiling::Width;
 pub(crate) use super::vnni512::Vnni512;
+use super::width::Width;
 use crate::instruction_set::{Available, InstructionSet};
 
 /// Quantizes eight sums: multiplies, clamps and rounds them. For AVX-VNNI and AVX2.
