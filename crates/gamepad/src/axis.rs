@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use pilotage_vehicle::Time;
 
-use super::config::{Axis, AxisName, Rest};
+use super::mapping::{Axis, AxisName, Rest};
 
 /// The range of an axis' values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

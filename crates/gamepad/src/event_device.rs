@@ -9,9 +9,10 @@ use evdev::raw_stream::RawDevice;
 use evdev::{AbsInfo, AbsoluteAxisCode, KeyCode};
 
 use super::axis::Range;
-use super::config::{AxisName, Mapping};
+use super::capabilities::Capabilities;
 use super::hand::{Input, Snapshot};
-use super::source::{Capabilities, Source, input};
+use super::mapping::{AxisName, Mapping};
+use super::source::{Source, input};
 use super::{BATCH, GamepadError, known};
 
 /// An event device of the kernel.

@@ -6,7 +6,8 @@ use pilotage_guard_policy::Limits;
 use pilotage_vehicle::Time;
 
 use super::axis::{DrivingAxis, Range};
-use super::config::{GamepadConfig, Mapping, Rest};
+use super::config::GamepadConfig;
+use super::mapping::{Mapping, Rest};
 use super::notice::{Notice, Noticed};
 
 /// An input of a gamepad.

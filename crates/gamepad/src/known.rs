@@ -13,8 +13,8 @@
 
 use evdev::{AbsoluteAxisCode, KeyCode};
 
-use super::config::{Axis, AxisName, Button, Mapping, Rest};
-use super::source::Capabilities;
+use super::capabilities::Capabilities;
+use super::mapping::{Axis, AxisName, Button, Mapping, Rest};
 
 /// A known gamepad under one of its drivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use pilotage_vehicle::Time;
 
 use super::axis::Range;
-use super::config::{Axis, AxisName, Button, Mapping, Rest};
 use super::hand::Input;
+use super::mapping::{Axis, AxisName, Button, Mapping, Rest};
 
 /// A question to the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,11 +4,14 @@
 //! [`RawPad`] reads a gamepad whose mapping is not known yet, and [`Lesson`] learns the mapping.
 
 mod axis;
+mod capabilities;
 mod config;
+mod devices;
 mod event_device;
 mod hand;
 pub mod known;
 mod lesson;
+mod mapping;
 mod notice;
 mod raw;
 mod records;
@@ -24,12 +27,13 @@ use pilotage_vehicle::Time;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use axis::{Misplaced, Range};
-pub use config::{Axis, AxisName, Button, GamepadConfig, Mapping, Rest, UnknownName};
+pub use capabilities::Capabilities;
+pub use config::GamepadConfig;
 pub use hand::{DriveRequest, Hand, Input, Presses, Snapshot};
 pub use lesson::{Lesson, Question, Step};
+pub use mapping::{Axis, AxisName, Button, Mapping, Rest, UnknownName};
 pub use notice::{Notice, Role};
 pub use raw::RawPad;
-pub use source::Capabilities;
 
 use source::AnySource;
 
@@ -97,7 +101,7 @@ impl Gamepad {
     /// # Errors
     /// Fails if the gamepad does not exist, may not be read, or lacks an axis or a button.
     pub fn open(config: &GamepadConfig, limits: &Limits) -> Result<Self, GamepadError> {
-        let (source, mapping) = source::open(config)?;
+        let (source, mapping) = devices::open(config)?;
         let ranges = mapping.axes().map(|axis| source.range(axis));
         let hand = Hand::new(config, &mapping, ranges, limits);
         Ok(Self {

@@ -1,33 +1,10 @@
-//! The checked `[gamepad]` of car.toml.
+//! The mapping of a gamepad's axes and buttons, and their names.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
 use evdev::{AbsoluteAxisCode, KeyCode};
 use pilotage_config::nearest;
-
-use super::Capabilities;
-use super::known;
-
-/// A gamepad, and how it drives.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GamepadConfig {
-    /// The event device; `None` to search for one with the needed axes and buttons.
-    pub device: Option<PathBuf>,
-    /// A part of the name that the device must have.
-    pub name: Option<String>,
-    /// The mapping of axes and buttons; `None` for the known gamepad's mapping, or the default one
-    /// if the gamepad is not known.
-    pub mapping: Option<Mapping>,
-    /// The share of a stick's travel around its rest position that counts as rest.
-    pub dead_zone: f32,
-    /// Full throttle as a share of the guard's throttle limit.
-    pub throttle_scale: f32,
-    /// After this long without an event the car is commanded to stand still.
-    pub silence: Duration,
-}
 
 /// The mapping of a gamepad's axes and buttons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,39 +184,5 @@ impl fmt::Display for Mapping {
         let [steering, throttle] = self.axes();
         let [dead_man, arm, stop] = self.buttons();
         write!(f, "{steering}, {throttle}, {dead_man}, {arm}, {stop}")
-    }
-}
-
-impl Default for GamepadConfig {
-    fn default() -> Self {
-        Self {
-            device: None,
-            name: None,
-            mapping: None,
-            dead_zone: 0.05,
-            throttle_scale: 1.0,
-            silence: Duration::from_millis(500),
-        }
-    }
-}
-
-impl GamepadConfig {
-    /// The mapping for a device with `capabilities`.
-    pub fn mapping_of(&self, capabilities: &Capabilities) -> Mapping {
-        self.mapping.unwrap_or_else(|| {
-            known::find(capabilities).map_or_else(Mapping::default, |pad| pad.mapping)
-        })
-    }
-
-    /// What a gamepad must have, as text.
-    pub fn wanted(&self) -> String {
-        let what = match &self.mapping {
-            Some(mapping) => mapping.to_string(),
-            None => format!("those of a known pad, or {}", Mapping::default()),
-        };
-        match &self.name {
-            Some(name) => format!("{what}, `{name}` in its name"),
-            None => what,
-        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pilotage_vehicle::Time;
 
 use super::axis::{DrivingAxis, Misplaced};
-use super::config::{AxisName, Button};
+use super::mapping::{AxisName, Button};
 
 /// A notice for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
-use super::source::{self, AnySource};
+use super::devices;
+use super::source::AnySource;
 use super::{AxisName, BATCH, Capabilities, GamepadError, Input, MOST_BATCHES, Range, wait};
 
 /// A gamepad of which every axis and button is read.
@@ -22,7 +23,7 @@ impl RawPad {
     /// Fails if there is none, or if it may not be read.
     pub fn open(path: Option<&Path>, name: Option<&str>) -> Result<Self, GamepadError> {
         Ok(Self {
-            source: source::open_any(path, name)?,
+            source: devices::open_any(path, name)?,
             batch: ArrayVec::new(),
         })
     }

@@ -8,9 +8,10 @@ use arrayvec::ArrayVec;
 use evdev::InputEvent;
 
 use super::axis::Range;
-use super::config::{AxisName, Mapping};
+use super::capabilities::Capabilities;
 use super::hand::{Input, Snapshot};
-use super::source::{Capabilities, Source, failed, input, open_file};
+use super::mapping::{AxisName, Mapping};
+use super::source::{Source, failed, input, open_file};
 use super::{BATCH, GamepadError};
 
 /// A pipe with records of the kernel (`struct input_event`), as a substitute for a gamepad. Its
