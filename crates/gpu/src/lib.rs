@@ -10,9 +10,11 @@ mod error;
 mod gpu_policy;
 mod machine;
 mod nhwc;
+mod paths;
 mod prepare;
 mod shims;
 mod trust;
+mod validated;
 mod validation;
 
 pub use cache::{CacheError, PlanCache, PlanKey};
@@ -20,9 +22,7 @@ pub use engine::TensorRtEngine;
 pub use error::PrepareError;
 pub use gpu_policy::{GpuPolicy, UnknownGpuPolicy};
 pub use nhwc::{NhwcAdapter, PortMismatch};
-pub use prepare::{
-    Built, Prepared, TensorRtPaths, Validated, ValidatedPlan, load, prepare, prepare_elsewhere,
-    validate_or_build,
-};
-pub use shims::installed_shims;
+pub use paths::{TensorRtPaths, installed_shims};
+pub use prepare::{load, prepare, prepare_elsewhere, validate_or_build};
 pub use trust::{UntrustedEngine, check_engine_file};
+pub use validated::{Built, Prepared, Validated, ValidatedPlan};

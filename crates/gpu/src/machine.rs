@@ -19,7 +19,8 @@ use crate::cache::{CacheError, PlanCache, PlanKey};
 use crate::engine::TensorRtEngine;
 use crate::error::PrepareError;
 use crate::nhwc::NhwcAdapter;
-use crate::prepare::{Built, Prepared, TensorRtPaths, Validated, ValidatedPlan};
+use crate::paths::TensorRtPaths;
+use crate::validated::{Built, Prepared, Validated, ValidatedPlan};
 use crate::validation;
 
 /// An engine file and the machine that its plan is for.

@@ -1,84 +1,15 @@
 //! `pilotage compile --for-this-machine`: builds a plan from an engine file and validates it on
 //! this machine.
 
-use std::path::PathBuf;
-
-use pilotage_engine::{Bundle, GateResult};
+use pilotage_engine::Bundle;
 use pilotage_graph::{Graph, GraphError, ReadOptions};
-use tensorrt_rs::{Device, Progress, RunOptions, Shims};
+use tensorrt_rs::{Device, Progress, RunOptions};
 
-use crate::cache::PlanCache;
-use crate::engine::TensorRtEngine;
 use crate::error::PrepareError;
 use crate::machine::{Target, model_of};
-use crate::nhwc::NhwcAdapter;
+use crate::paths::TensorRtPaths;
 use crate::shims;
-
-/// The folders of TensorRT, its shims and its plans on this machine.
-#[derive(Debug, Clone)]
-pub struct TensorRtPaths {
-    /// The folder of TensorRT's libraries. `None`: the loader's search path.
-    pub libraries: Option<PathBuf>,
-    /// The folders of the shims. A missing shim is compiled.
-    pub shims: Shims,
-    /// The folders of TensorRT's headers. Empty: `TENSORRT_INCLUDE`, or where JetPack installs
-    /// them.
-    pub headers: Vec<PathBuf>,
-    /// The folder of the plans.
-    pub plans: PathBuf,
-}
-
-impl Default for TensorRtPaths {
-    fn default() -> Self {
-        Self {
-            libraries: None,
-            shims: shims::installed_shims(),
-            headers: Vec::new(),
-            plans: PlanCache::INSTALLED.into(),
-        }
-    }
-}
-
-/// A plan that is stored and has passed the gate on this machine.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Prepared {
-    /// The plan's file.
-    pub file: PathBuf,
-    /// The version of TensorRT and the name of the device.
-    pub backend: String,
-    /// The plan's precision.
-    pub precision: String,
-    /// The errors against fp32, measured by this call.
-    pub gate: Vec<GateResult>,
-    /// Notes for the user.
-    pub notes: Vec<String>,
-    /// The layers, as reported by TensorRT. `None` if the plan had been built before.
-    pub layers: Option<String>,
-}
-
-/// A plan that has passed the gate on this machine.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Validated {
-    /// The plan's precision.
-    pub precision: String,
-    /// The errors against fp32.
-    pub gate: Vec<GateResult>,
-    /// Notes for the user.
-    pub notes: Vec<String>,
-    /// The plan, if it was built now. `None`: it had been stored before.
-    pub built: Option<Built>,
-}
-
-/// A plan that is not stored yet.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Built {
-    /// The plan's bytes.
-    pub plan: Vec<u8>,
-    /// The timing cache for the next build.
-    pub timing_cache: Option<Vec<u8>>,
-    /// The layers, as reported by TensorRT.
-    pub layers: Option<String>,
-}
+use crate::validated::{Prepared, Validated, ValidatedPlan};
 
 /// Compiles the shim if needed, builds the plan of `bundle` for this machine's GPU, compares it
 /// with the fp32 answers in the bundle, and stores it only if it passes the gate. A plan that was
@@ -152,16 +83,6 @@ fn prepare_by(
     let target = Target::new(bundle, places, device, library)?;
     let validated = validate_or_build(&target, &model)?;
     target.store(validated, notes)
-}
-
-/// A plan that was loaded and validated on this machine.
-pub struct ValidatedPlan {
-    /// The engine that runs the plan, with the ports of the CPU plan.
-    pub engine: NhwcAdapter<TensorRtEngine>,
-    /// The plan's precision.
-    pub precision: String,
-    /// The errors against fp32.
-    pub gate: Vec<GateResult>,
 }
 
 /// Loads the plan that [`prepare`] stored for `bundle`, and compares it again with the fp32 answers

@@ -1,25 +1,13 @@
-//! Where Pilotage's shims are, and TensorRT through the right one.
+//! Opens TensorRT through the right one of Pilotage's shims.
 
 use std::path::{Path, PathBuf};
 
 use tensorrt_rs::{
-    Product, RejectedShim, Shims, TensorRt, TensorRtError, Warnings, compile_shim, find_headers,
+    Product, RejectedShim, TensorRt, TensorRtError, Warnings, compile_shim, find_headers,
 };
 
 use crate::error::PrepareError;
-use crate::prepare::TensorRtPaths;
-
-/// The folder of the shims that `pilotage compile --for-this-machine` compiles.
-const COMPILED_SHIMS: &str = "/var/lib/pilotage/shims";
-/// The folder of the shims in the package.
-const PACKAGED_SHIMS: &str = "/usr/lib/pilotage/shims";
-
-/// The folders of an installed Pilotage's shims. A shim that was compiled against this machine's
-/// headers takes precedence.
-#[must_use]
-pub fn installed_shims() -> Shims {
-    Shims::RootOnly(vec![COMPILED_SHIMS.into(), PACKAGED_SHIMS.into()])
-}
+use crate::paths::{COMPILED_SHIMS, TensorRtPaths};
 
 /// Opens TensorRT with a shim that exists.
 pub(crate) fn existing(places: &TensorRtPaths) -> Result<TensorRt, TensorRtError> {
