@@ -1,3 +1,5 @@
+use crate::data_file_error::DataFileError;
+use crate::way_out::way_out;
 use crate::{ElementType, TensorType};
 
 /// Why a model cannot be read, or a graph is invalid.
@@ -46,7 +48,7 @@ pub enum GraphError {
     #[error(
         "{} the operator {operator} (domain {domain}, opset {opset}), which is not supported; {}",
         users(nodes),
-        crate::read::way_out(operator, domain)
+        way_out(operator, domain)
     )]
     UnsupportedOperator {
         /// The names of all nodes with the operator.
@@ -88,7 +90,7 @@ pub enum GraphError {
         /// The tensor's name.
         name: String,
         /// What is wrong with the file.
-        reason: crate::DataFileError,
+        reason: DataFileError,
     },
     /// Tensor data in a separate file, where none may be read.
     #[error(

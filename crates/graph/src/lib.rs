@@ -11,6 +11,7 @@
 
 mod builder;
 mod convert;
+mod data_file_error;
 mod error;
 mod external;
 mod fold;
@@ -21,14 +22,16 @@ mod onnx;
 mod op;
 mod read;
 mod tensor;
+mod way_out;
 mod write;
 
 use std::ops::RangeInclusive;
 
 pub use builder::GraphBuilder;
 pub use convert::{dequantize, dequantized, float_weights, float32_types, widen};
+pub use data_file_error::DataFileError;
 pub use error::{GraphError, OpError};
-pub use external::{DataFileError, DataFiles};
+pub use external::DataFiles;
 pub use graph::{Graph, Node, NodeId, Value, ValueId};
 pub use metadata::{RECIPE_KEY, metadata};
 pub use op::{

@@ -24,7 +24,6 @@ use limits::limit;
 use reader::{Reader, default_domain};
 
 pub use limits::ReadOptions;
-pub(crate) use refusals::way_out;
 
 impl Graph {
     /// Reads an ONNX model of opset 9 to 22.

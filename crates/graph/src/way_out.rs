@@ -1,0 +1,47 @@
+//! The advice on operators that are not supported.
+
+/// What to do about an operator that is not supported.
+pub(crate) fn way_out(operator: &str, domain: &str) -> &'static str {
+    match (domain, operator) {
+        ("com.microsoft", _) => {
+            "it is ONNX Runtime's own: compile the model as it was before ONNX Runtime optimized it"
+        }
+        ("ai.onnx.ml", _) => "export the network without the steps after it",
+        ("ai.onnx", _) if crate::SUPPORTED_OPERATORS.contains(&operator) => {
+            "that opset does not have it: export again with a newer opset_version"
+        }
+        ("ai.onnx", "LSTM" | "GRU" | "RNN") => {
+            "there is no memory between frames: replace the recurrent layer, by stacked frames for \
+             example"
+        }
+        ("ai.onnx", "If" | "Loop" | "Scan") => {
+            "export without control flow: with fixed sizes, and by tracing \
+             (torch.onnx.export of the module itself, not of a script)"
+        }
+        ("ai.onnx", "Einsum") => "write it as matmul, transpose and reshape",
+        ("ai.onnx", "CumSum" | "ScatterND" | "ScatterElements" | "GatherND" | "GatherElements") => {
+            "write it with slices, stack and cat"
+        }
+        (
+            "ai.onnx",
+            "NonMaxSuppression" | "TopK" | "NonZero" | "Unique" | "OneHot" | "Compress",
+        ) => "export the network without the steps after it",
+        (
+            "ai.onnx",
+            "Bernoulli" | "Multinomial" | "RandomNormal" | "RandomNormalLike" | "RandomUniform"
+            | "RandomUniformLike",
+        ) => "export in evaluation mode (model.eval()), without sampling",
+        (
+            "ai.onnx",
+            "ConvInteger"
+            | "MatMulInteger"
+            | "QLinearConv"
+            | "QLinearMatMul"
+            | "DynamicQuantizeLinear",
+        ) => "export the float model, or a quantized one in QDQ format",
+        ("ai.onnx", name) if name.starts_with("Sequence") || name.starts_with("Optional") => {
+            "export with tensors only, and with fixed sizes"
+        }
+        _ => "write this part with other operators (docs/operators.md lists them) and export again",
+    }
+}
