@@ -20,6 +20,7 @@ mod plan;
 mod prune;
 mod random;
 mod scheme;
+mod shard;
 mod step;
 
 pub use cluster::Clusters;

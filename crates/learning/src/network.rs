@@ -13,7 +13,7 @@ use pilotage_graph::{Graph, Op, Tensor, ValueId};
 use crate::error::LearningError;
 use crate::parameter::{Parameter, Role};
 use crate::plan::{Plan, Planner, Settings, after_layers};
-use crate::step::{NormState, Shard};
+use crate::shard::{NormState, Shard};
 
 pub use pass::{Example, Fill, Losses};
 use quantization::Quantization;

@@ -7,7 +7,8 @@ use crate::loss::Loss;
 use crate::parallel;
 use crate::parameter::Parameter;
 use crate::plan::Plan;
-use crate::step::{Context, Kernel, NormState, Packed, Shard};
+use crate::shard::{Context, NormState, Packed, Shard};
+use crate::step::Kernel;
 
 use super::{Network, Work};
 

@@ -12,7 +12,7 @@ use crate::parallel;
 use crate::parameter::Parameter;
 use crate::plan::{Plan, QuantizedLayer};
 use crate::scheme::Scheme;
-use crate::step::LayerState;
+use crate::shard::LayerState;
 
 use super::Network;
 

@@ -6,8 +6,9 @@ use crate::kernels::convolution::Gradients;
 use crate::kernels::pool::Pooling;
 use crate::kernels::quantized::Rounding;
 use crate::kernels::{sum_rows, unary::Unary};
+use crate::step::{Input, Kernel, Step};
 
-use super::{Context, Input, Kernel, Shard, Step};
+use super::{Context, Shard};
 
 impl Step {
     /// Computes the gradients of this step's inputs, the `at`-th step of the plan.

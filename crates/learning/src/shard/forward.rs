@@ -6,8 +6,9 @@ use crate::kernels::normalization::drop;
 use crate::kernels::quantized::{Rounding, integers};
 use crate::kernels::{add_row, unary::Unary};
 use crate::random::Random;
+use crate::step::{Kernel, Step};
 
-use super::{Context, Kernel, Shard, Step};
+use super::{Context, Shard};
 
 impl Step {
     /// Computes the output of this step, the `at`-th of the plan.
