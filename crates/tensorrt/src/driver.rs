@@ -16,8 +16,8 @@ use cudarc::driver::sys::{
 };
 use libloading::Library;
 
-use crate::device::CudaError;
-use crate::library::loader_message;
+use crate::cuda_error::CudaError;
+use crate::loader::loader_message;
 
 /// A `CUresult`, as an integer.
 pub(crate) type Status = i32;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::shim::RejectedShim;
+use crate::trust::Untrusted;
 use crate::version::{Product, Version};
 
 /// TensorRT cannot be loaded, or a call of it failed.
@@ -85,6 +85,17 @@ pub enum TensorRtError {
         /// The first error that TensorRT logged.
         reason: String,
     },
+}
+
+/// Why a shim was not used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RejectedShim {
+    /// The folder has no shim of this version.
+    #[error("{} is not there", .0.display())]
+    Missing(PathBuf),
+    /// The shim is not trusted, for example because another user could have written it.
+    #[error(transparent)]
+    Untrusted(Untrusted),
 }
 
 fn join(tried: &[RejectedShim]) -> String {

@@ -33,11 +33,13 @@
 //! ```
 
 mod compiler;
+mod cuda_error;
 mod device;
 mod driver;
 mod error;
 mod ffi;
 mod library;
+mod loader;
 mod memory;
 mod plan;
 mod runtime;
@@ -48,14 +50,15 @@ mod trust;
 mod version;
 
 pub use compiler::{CUDA_HEADERS, Headers, ShimError, Warnings, compile_shim, find_headers};
-pub use device::{CudaError, Device};
-pub use error::TensorRtError;
+pub use cuda_error::CudaError;
+pub use device::Device;
+pub use error::{RejectedShim, TensorRtError};
 pub use library::{TensorRt, Typing};
 pub use memory::Transfer;
 pub use plan::{BuildOptions, Plan, Progress};
 pub use runtime::{Context, ElementType, Engine, Runtime, Tensor};
 pub use session::{Binding, PlanError, RunError, RunOptions, Session};
-pub use shim::{RejectedShim, Shims};
+pub use shim::Shims;
 pub use stream::{Priority, Wait};
 pub use trust::{Owner, TrustedBytes, TrustedReadError, Untrusted, store, trusted};
 pub use version::{Product, Version};

@@ -12,6 +12,7 @@ use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 
 use crate::error::TensorRtError;
 use crate::ffi::{self, Entries, ErrorText, Functions};
+use crate::loader::loader_message;
 use crate::shim::{self, Shims};
 use crate::version::{Product, Version};
 
@@ -228,12 +229,6 @@ fn open_library(folder: Option<&Path>, name: &str) -> Result<ManuallyDrop<Librar
     unsafe { Library::open(Some(path), flags) }
         .map(ManuallyDrop::new)
         .map_err(|error| loader_message(&error))
-}
-
-/// The loader's message, which libloading keeps as the source of its error.
-pub(crate) fn loader_message(error: &libloading::Error) -> String {
-    let cause = std::error::Error::source(error);
-    cause.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// Calls the C function of a library that returns its version.

@@ -8,7 +8,8 @@ use std::slice;
 
 use cudarc::driver::sys;
 
-use crate::device::{CudaError, Device};
+use crate::cuda_error::CudaError;
+use crate::device::Device;
 use crate::driver::Driver;
 use crate::stream::Stream;
 

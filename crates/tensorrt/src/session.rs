@@ -7,7 +7,8 @@ mod work;
 use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
-use crate::device::{CudaError, Device};
+use crate::cuda_error::CudaError;
+use crate::device::Device;
 use crate::error::TensorRtError;
 use crate::library::TensorRt;
 use crate::memory::Transfer;

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use libloading::Library;
 use sha2::{Digest, Sha256};
 
-use crate::error::TensorRtError;
+use crate::error::{RejectedShim, TensorRtError};
 use crate::ffi::{ABI, Describe, ShimInfo};
-use crate::library::loader_message;
-use crate::trust::{Owner, Untrusted, trusted};
+use crate::loader::loader_message;
+use crate::trust::{Owner, trusted};
 use crate::version::{Product, Version};
 
 /// The folders that a shim may be loaded from. A shim is code that runs with the program's rights.
@@ -59,17 +59,6 @@ impl Shims {
         }
         Err(TensorRtError::NoShim { version, tried })
     }
-}
-
-/// Why a shim was not used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RejectedShim {
-    /// The folder has no shim of this version.
-    #[error("{} is not there", .0.display())]
-    Missing(PathBuf),
-    /// The shim is not trusted, for example because another user could have written it.
-    #[error(transparent)]
-    Untrusted(Untrusted),
 }
 
 /// The file with a shim's SHA-256, in the same folder.

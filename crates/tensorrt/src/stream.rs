@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use cudarc::driver::sys;
 
-use crate::device::{CudaError, Device};
+use crate::cuda_error::CudaError;
+use crate::device::Device;
 use crate::driver::{self, Driver};
 
 /// How a thread waits for the device.

@@ -2,7 +2,8 @@
 
 #![allow(unsafe_code)]
 
-use crate::device::{CudaError, Device};
+use crate::cuda_error::CudaError;
+use crate::device::Device;
 use crate::error::TensorRtError;
 use crate::memory::{Buffer, Transfer};
 use crate::runtime::{Context, ElementType, Tensor};
