@@ -3,14 +3,12 @@
 //! ReLU follows each layer but the last. [`Architecture::graph`] makes the graph, with random
 //! weights.
 
-use pilotage_graph::{
-    Conv, ElementType, Gemm, Graph, GraphBuilder, Op, Tensor, TensorType, ValueId,
-};
+use pilotage_graph::{Conv, ElementType, Graph, GraphBuilder, Op, Tensor, TensorType, ValueId};
 use pilotage_simulator::Random;
 use pilotage_vision::Layout;
 use serde::Deserialize;
 
-use crate::export::ExportError;
+use crate::export::{ExportError, FULLY_CONNECTED};
 use crate::network::{EPSILON, Statistics};
 
 /// A network that can be trained from recordings, by its name in a training recipe.
@@ -343,14 +341,6 @@ impl Architecture {
         Ok(graph.finish()?)
     }
 }
-
-/// A fully connected layer: x times the transposed weights, plus the bias.
-pub(crate) const FULLY_CONNECTED: Gemm = Gemm {
-    alpha: 1.0,
-    beta: 1.0,
-    transpose_a: false,
-    transpose_b: true,
-};
 
 fn relu(layer: &Layer) -> String {
     format!("{}.relu", layer.name)

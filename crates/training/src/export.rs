@@ -1,8 +1,6 @@
 //! Makes the graphs that are written as ONNX.
 
-use pilotage_graph::{Graph, GraphError, Node, Op, Tensor, TensorSizeError, ValueId};
-
-use crate::architecture::FULLY_CONNECTED;
+use pilotage_graph::{Gemm, Graph, GraphError, Node, Op, Tensor, TensorSizeError, ValueId};
 
 /// Why a network cannot be written as ONNX.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +23,14 @@ pub enum ExportError {
         found: Vec<usize>,
     },
 }
+
+/// A fully connected layer: x times the transposed weights, plus the bias.
+pub(crate) const FULLY_CONNECTED: Gemm = Gemm {
+    alpha: 1.0,
+    beta: 1.0,
+    transpose_a: false,
+    transpose_b: true,
+};
 
 /// A throttle that is computed from the steering.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -12,7 +12,6 @@ use pilotage_vision::{ColourOrder, Layout, Preprocess};
 
 use super::fit::{FitError, Task};
 use super::recipe::LearnedOutput;
-use crate::export::ThrottleBySteering;
 
 /// Why the files cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +47,7 @@ pub fn recipe(task: &Task<'_>, model: &str, calibration: &str, comment: &str) ->
         offset: 0.0,
     };
     let port = |index: usize| (task.ports[index].output.as_str(), task.ports[index].index);
-    let outputs = match by_steering(task) {
+    let outputs = match task.by_steering() {
         // The model computes both.
         Some(_) => vec![
             (model(Meaning::Steering), (port(0).0, 0)),
@@ -74,18 +73,6 @@ pub fn recipe(task: &Task<'_>, model: &str, calibration: &str, comment: &str) ->
     }
     let _ = write!(text, "\n[calibration]\nframes = {}\n", quoted(calibration));
     text
-}
-
-/// The throttle that follows the steering, if the network has no output for it.
-pub(super) fn by_steering(task: &Task<'_>) -> Option<ThrottleBySteering> {
-    let (straight, full) = task.recipe.throttle?.by_steering()?;
-    let steering = task.outputs.first()?;
-    Some(ThrottleBySteering {
-        scale: steering.scale,
-        offset: steering.offset,
-        straight,
-        full,
-    })
 }
 
 fn input(input: &Preprocess) -> String {

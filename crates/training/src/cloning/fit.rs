@@ -9,13 +9,13 @@ use pilotage_vision::Preprocess;
 
 use super::augment::{Change, Values, per_width};
 use super::balance::Balance;
-use super::export::by_steering;
 use super::frames::Frames;
 use super::model::{Origin, Port};
 use super::recipe::{LearnedOutput, TrainingRecipe};
 use super::split::Split;
+pub use super::state::EpochError;
 use super::state::{Fingerprint, State, StateError};
-use crate::export::{ExportError, add_throttle};
+use crate::export::{ExportError, ThrottleBySteering, add_throttle};
 use crate::network::Statistics;
 use crate::progress;
 
@@ -26,16 +26,6 @@ pub(crate) const LEAST_DEVIATION: f64 = 0.01;
 pub(crate) const LAST_RATE: f64 = 0.05;
 /// Pictures that the statistics of the input are measured on.
 const MEASURED: usize = 2000;
-
-/// The errors of a pass: the mean over the outputs of the mean squared error, divided by the
-/// variance of the learned frames' labels. An answer of the mean has the error 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct EpochError {
-    /// On the augmented frames of the pass, while the weights changed.
-    pub learned: f64,
-    /// On the held-back frames, after the pass.
-    pub held_back: f64,
-}
 
 /// Why a network cannot be fitted.
 #[derive(Debug, thiserror::Error)]
@@ -213,13 +203,25 @@ impl<'a> Task<'a> {
     /// When the throttle cannot be computed from the network's output.
     pub fn exported(&self, network: &Network) -> Result<Graph, FitError> {
         let mut graph = network.to_graph()?;
-        if let Some(throttle) = by_steering(self) {
+        if let Some(throttle) = self.by_steering() {
             let name = &self.ports[0].output;
             let of_name = |&output: &ValueId| graph.value(output).name == *name;
             let output = graph.outputs.iter().position(of_name);
             add_throttle(&mut graph, output.unwrap_or(0), throttle)?;
         }
         Ok(graph)
+    }
+
+    /// The throttle that follows the steering, if the network has no output for it.
+    pub(super) fn by_steering(&self) -> Option<ThrottleBySteering> {
+        let (straight, full) = self.recipe.throttle?.by_steering()?;
+        let steering = self.outputs.first()?;
+        Some(ThrottleBySteering {
+            scale: steering.scale,
+            offset: steering.offset,
+            straight,
+            full,
+        })
     }
 
     /// Identifies everything that the result depends on.

@@ -17,7 +17,7 @@ use plotters::drawing::{DrawingArea, IntoDrawingArea};
 use plotters::element::{Circle, PathElement, Text};
 use plotters::style::{Color, FontStyle, IntoFont, RGBColor, register_font};
 
-use super::fit::EpochError;
+use super::state::EpochError;
 
 /// Width and height, pixels.
 const SIZE: (u32, u32) = (1600, 1200);

@@ -7,14 +7,22 @@ use std::path::{Path, PathBuf};
 use pilotage_config::{WriteError, write_atomically};
 use pilotage_learning::{Learner, Network, OptimizerState, Progress};
 
-use super::fit::EpochError;
-
 /// The first bytes of a state file; the digits are the version of the format.
 const MAGIC: &[u8; 8] = b"PLTGCL02";
 /// The first bytes of an earlier version's file.
 const EARLIER: &[u8; 8] = b"PLTGCL01";
 /// The largest history: [`super::recipe::Settings::epochs`] has at most 10,000.
 const MOST_EPOCHS: u64 = 10_000;
+
+/// The errors of a pass: the mean over the outputs of the mean squared error, divided by the
+/// variance of the learned frames' labels. An answer of the mean has the error 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EpochError {
+    /// On the augmented frames of the pass, while the weights changed.
+    pub learned: f64,
+    /// On the held-back frames, after the pass.
+    pub held_back: f64,
+}
 
 /// The state after a number of finished passes.
 #[derive(Debug, Clone, PartialEq, Default)]
