@@ -1,8 +1,8 @@
 //! Compiles every engines/*.toml and embeds the engine files.
 //!
 //! Writes OUT_DIR/NAME.engine for each recipe and OUT_DIR/engines.rs with the table `ENGINES`,
-//! which src/engines.rs includes. If the build machine is also the machine that drives, and has
-//! TensorRT, the TensorRT plans are built and validated too.
+//! which src/engines/embedded.rs includes. If the build machine is also the machine that drives, and
+//! has TensorRT, the TensorRT plans are built and validated too.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ fn run() -> Vec<String> {
          #[repr(C, align(64))]\n\
          struct Aligned<B: ?Sized>(B);\n\
          /// Name and bundle of each engine, sorted by name.\n\
-         pub(super) static ENGINES: &[(&str, &[u8])] = &[\n{table}];\n"
+         static ENGINES: &[(&str, &[u8])] = &[\n{table}];\n"
     );
     let file = out.join("engines.rs");
     if let Err(error) = fs::write(&file, code) {

@@ -1,6 +1,7 @@
 //! Engines that are compiled in, and engines in files.
 
 pub mod builder;
+pub(crate) mod embedded;
 mod fallback;
 mod fit;
 pub mod gpu;
@@ -23,14 +24,11 @@ use crate::car::{Backend, Car, EngineSource, OnGpuFailure};
 use crate::pilot::{DecodeError, Decoder};
 use crate::signature::{self, Signature, SignatureError, Trust};
 
+pub use embedded::{Unknown, compiled_in, names};
 pub use fallback::{Backoff, Fallback, OtherPorts};
 pub use fit::Misfit;
 pub(crate) use fit::fit_camera;
 pub use process::{Limits as ProcessLimits, NotStarted, ProcessEngine, serve};
-
-mod embedded {
-    include!(concat!(env!("OUT_DIR"), "/engines.rs"));
-}
 
 /// An engine ready to run, with what its file describes.
 pub struct Loaded {
@@ -58,14 +56,6 @@ pub struct Fetched {
     pub bytes: Cow<'static, [u8]>,
     /// The signature of exactly these bytes.
     pub signature: Result<Signature, SignatureError>,
-}
-
-/// No engine of this name was compiled in.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no compiled-in engine `{name}`: {}", hint(name))]
-pub struct Unknown {
-    /// The requested name.
-    pub name: String,
 }
 
 /// Why an engine cannot be loaded.
@@ -154,33 +144,6 @@ const GRACE: Duration = Duration::from_millis(2);
 
 /// The longest engine file, bytes.
 const LONGEST_FILE: u64 = 1 << 30;
-
-/// Names of the compiled-in engines.
-pub fn names() -> impl Iterator<Item = &'static str> + Clone {
-    embedded::ENGINES.iter().map(|(name, _)| *name)
-}
-
-/// A suggestion for an unknown name.
-fn hint(name: &str) -> String {
-    let extension = Path::new(name).extension();
-    match extension.and_then(|extension| extension.to_str()) {
-        Some("onnx") => "it is a model: `pilotage compile` makes an .engine file of it".to_owned(),
-        Some("toml") => "it is a recipe: `pilotage compile` makes an .engine file of it".to_owned(),
-        Some("engine") => "a file is named by `engine.file`".to_owned(),
-        _ => pilotage_config::suggest(name, names()),
-    }
-}
-
-/// The file of the compiled-in engine `name`.
-///
-/// # Errors
-/// Fails if there is no such engine.
-pub fn compiled_in(name: &str) -> Result<&'static [u8], Unknown> {
-    let found = embedded::ENGINES.iter().find(|(known, _)| *known == name);
-    found
-        .map(|(_, bytes)| *bytes)
-        .ok_or_else(|| Unknown { name: name.into() })
-}
 
 /// Reads an engine's bytes once, and checks them with `trust` against the signature beside the
 /// file. A compiled-in engine needs no signature.

@@ -32,7 +32,7 @@ const MARKS: [&str; 5] = [
 
 /// Errors and reasons that appear in such lines. Those of car.toml's keys and of TensorRT are left
 /// out, as the page states.
-const REASONS: [&str; 24] = [
+const REASONS: [&str; 25] = [
     "crates/guard/src/executor/actuator.rs",
     "crates/guard/src/drivers/device_lock.rs",
     "crates/guard/src/drivers/failure.rs",
@@ -50,6 +50,7 @@ const REASONS: [&str; 24] = [
     "crates/camera/src/error.rs",
     "crates/camera/src/supervised.rs",
     "src/engines.rs",
+    "src/engines/embedded.rs",
     "src/engines/process.rs",
     "crates/gamepad/src/lib.rs",
     "src/operator.rs",

@@ -17,7 +17,7 @@ use super::settings::{
     LogSettings, MixerSettings, Settings, SimulatorSettings,
 };
 use super::{Backend, Car, CircuitSource, EngineSource, Gpu, LogConfig, Origin, Simulator};
-use crate::engines;
+use crate::engines::embedded;
 use crate::signature::{self, Trust};
 use crate::simulation::Latency;
 
@@ -332,7 +332,7 @@ fn engine(
         return Err(source.error("engine.name", "must name a compiled-in engine"));
     }
     match written.file.as_deref() {
-        None => match engines::compiled_in(&written.name) {
+        None => match embedded::compiled_in(&written.name) {
             Ok(_) => Ok(EngineSource::BuiltIn(written.name.clone())),
             Err(error) => Err(source.error("engine.name", error)),
         },

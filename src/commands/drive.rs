@@ -7,9 +7,9 @@ use std::time::Instant;
 use pilotage_drivelog::{Keep, Store};
 use pilotage_engine::InstructionSet;
 
-use super::record::RecordingOptions;
 use crate::car::{BackendKind, Car, CarPreset, EngineSettings, GamepadSettings, Kind, Settings};
 use crate::drive::{self, LogRequest, RecordingRequest, Request, Start};
+use crate::recorder::Encoding;
 use crate::simulation::Pace;
 
 /// What the figures of the report mean, for `--help`; docs/getting-started.md has the same.
@@ -79,6 +79,31 @@ pub struct Options {
     /// Write the simulated car's path to this file: time, pose, speed, command and deviation at 20 Hz
     #[arg(long, value_name = "FILE.csv|FILE.json", value_parser = crate::odometry::path)]
     pub path: Option<PathBuf>,
+}
+
+/// How frames are recorded.
+#[derive(Debug, Default, Clone, Copy, clap::Args)]
+pub struct RecordingOptions {
+    /// Record lossless pictures instead of JPEG; three times as large and slow
+    #[arg(long, requires = "folder", conflicts_with = "jpeg_quality")]
+    png: bool,
+    /// JPEG quality, 1 to 100; 92 if not given
+    #[arg(long, value_name = "N", requires = "folder",
+        value_parser = clap::value_parser!(u8).range(1..=100))]
+    jpeg_quality: Option<u8>,
+    /// Record frames even while the car is not driven
+    #[arg(long, requires = "folder")]
+    pub all: bool,
+}
+
+impl RecordingOptions {
+    /// The pictures' format.
+    pub fn encoding(&self) -> Encoding {
+        match self.png {
+            true => Encoding::Png,
+            false => Encoding::Jpeg(self.jpeg_quality.unwrap_or(92)),
+        }
+    }
 }
 
 /// Options of the drive log; each overrides car.toml.

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub use super::drive::RecordingOptions;
 use super::drive::{self, LogOptions, SimulatorOptions};
-use crate::recorder::Encoding;
 
 /// Options of `pilotage record`.
 #[derive(Debug, clap::Args)]
@@ -34,31 +34,6 @@ pub struct Options {
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
-}
-
-/// How frames are recorded.
-#[derive(Debug, Default, Clone, Copy, clap::Args)]
-pub struct RecordingOptions {
-    /// Record lossless pictures instead of JPEG; three times as large and slow
-    #[arg(long, requires = "folder", conflicts_with = "jpeg_quality")]
-    png: bool,
-    /// JPEG quality, 1 to 100; 92 if not given
-    #[arg(long, value_name = "N", requires = "folder",
-        value_parser = clap::value_parser!(u8).range(1..=100))]
-    jpeg_quality: Option<u8>,
-    /// Record frames even while the car is not driven
-    #[arg(long, requires = "folder")]
-    pub all: bool,
-}
-
-impl RecordingOptions {
-    /// The pictures' format.
-    pub fn encoding(&self) -> Encoding {
-        match self.png {
-            true => Encoding::Png,
-            false => Encoding::Jpeg(self.jpeg_quality.unwrap_or(92)),
-        }
-    }
 }
 
 /// Drives by hand and records.

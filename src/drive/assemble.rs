@@ -10,10 +10,9 @@ use pilotage_guard::{OperatorLink, SocketLink};
 use pilotage_simulator::{CarKind, World};
 use pilotage_vehicle::{Domain, Monotonic};
 
-use super::driver::EngineDriver;
+use super::driver::{Driver, EngineDriver};
 use super::hand::{HandDriver, SimulatedView};
 use super::recording::Recording;
-use super::session::Parts;
 use super::setting::Setting;
 use super::watch::say;
 use super::{RecordingRequest, Request};
@@ -24,6 +23,14 @@ use crate::operator::{Buttons, Operator};
 use crate::pilot::{Dropped, Parts as PilotParts, Pilot};
 use crate::recorder::Folder;
 use crate::simulation::{Latency, OutOfProcessCamera, Pace, SimulatedClock, SimulatedDrive};
+
+/// What is made of a request.
+pub(super) struct Parts {
+    pub(super) driver: Box<dyn Driver>,
+    pub(super) setting: Setting,
+    pub(super) recording: Option<Recording>,
+    pub(super) announcement: String,
+}
 
 /// Builds everything that a drive needs.
 ///

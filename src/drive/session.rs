@@ -55,14 +55,6 @@ pub struct Session {
     first_command: Option<Duration>,
 }
 
-/// What [`assemble`] makes of a request.
-pub(super) struct Parts {
-    pub(super) driver: Box<dyn Driver>,
-    pub(super) setting: Setting,
-    pub(super) recording: Option<Recording>,
-    pub(super) announcement: String,
-}
-
 impl Session {
     /// Assembles the components for `request`, announces the drive, and arms a simulated or dry-run
     /// car.
