@@ -1,11 +1,12 @@
 //! Rules for the whole checkout: its pages name files, headings, tests and crates that exist, and
-//! its errors print each cause once.
+//! its errors print each cause once; files import in one direction.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod dates;
 mod dependencies;
 mod errors;
+mod imports;
 mod links;
 mod named_tests;
 
