@@ -250,9 +250,9 @@ impl Options {
         let frames_lost = self.conditions.dropped()?;
         let start: Option<Start> = self.conditions.start()?;
         let car_sha256 = self.car.as_deref().map(sha256_of_file).transpose()?;
-        let usual = circuits.first().context("name a circuit with --circuits")?;
+        let first = circuits.first().context("name a circuit with --circuits")?;
         for engine in engines {
-            let misfit = fit_camera(&self.car(usual, Some(engine))?)?;
+            let misfit = fit_camera(&self.car(first, Some(engine))?)?;
             if let Some(misfit) = misfit {
                 say(format_args!("warning: {misfit}"));
             }
@@ -273,8 +273,8 @@ impl Options {
                 },
             });
         }
-        let usual = self.car(usual, engines.first())?;
-        let conditions = Conditions::of(&usual, car_sha256, frames_lost, start);
+        let car = self.car(first, engines.first())?;
+        let conditions = Conditions::of(&car, car_sha256, frames_lost, start);
         let plan = Plan::new(conditions, engines.to_vec(), raced, &self.seeds.0);
         let requests = move |job: &Job| {
             let circuit = circuits.iter().find(|it| it.name == job.circuit);

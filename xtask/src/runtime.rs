@@ -78,7 +78,7 @@ pub fn builds_alone(checkout: &Checkout) -> Result<bool> {
     if !built {
         return Ok(false);
     }
-    let mut alone = calls.is_empty() & compiled_once(&release.join("deps"), "pilotage_engine")?;
+    let mut alone = calls.is_empty() & compiled_once(&release.join("deps"), "pilotage_compiler")?;
     for program in ["pilotage", "pilotage-guard"] {
         alone &= links_only_the_c_library(&release.join(program))?;
     }

@@ -70,17 +70,31 @@ impl Source<'_> {
     /// The kind of the file, if its top-level keys show one. Serves messages, not decisions about a
     /// valid file.
     pub fn kind(&self) -> Option<FileKind> {
+        self.kind_by_own_keys().or_else(|| {
+            // An fp32 recipe may have no other keys.
+            let table: toml::Table = self.text.parse().ok()?;
+            let keys = ["model", "output", "domain"];
+            let has_all = keys.iter().all(|key| table.contains_key(*key));
+            has_all.then_some(FileKind::EngineRecipe)
+        })
+    }
+
+    /// The only kind that has one of the file's top-level keys.
+    fn kind_by_own_keys(&self) -> Option<FileKind> {
         let table: toml::Table = self.text.parse().ok()?;
         let has = |key: &&str| table.contains_key(*key);
         let kinds = FileKind::ALL.into_iter();
         let mut kinds = kinds.filter(|kind| kind.keys().iter().any(has));
-        match (kinds.next(), kinds.next()) {
-            (Some(kind), None) => Some(kind),
-            // An fp32 recipe may have no other keys. A training recipe may have the first two.
-            (None, _) if has(&"model") && has(&"output") && has(&"domain") => {
-                Some(FileKind::EngineRecipe)
-            }
-            _ => None,
+        let kind = kinds.next()?;
+        kinds.next().is_none().then_some(kind)
+    }
+
+    /// The kind of the file, where `expected` is. A training recipe may have no other keys than an fp32
+    /// recipe has.
+    fn kind_but(&self, expected: FileKind) -> Option<FileKind> {
+        match expected {
+            FileKind::TrainingRecipe => self.kind_by_own_keys(),
+            _ => self.kind(),
         }
     }
 
@@ -90,7 +104,7 @@ impl Source<'_> {
     /// # Errors
     /// As [`parse`](Self::parse).
     pub fn parse_as<T: DeserializeOwned>(&self, kind: FileKind) -> Result<T, ConfigError> {
-        self.parse().map_err(|error| match self.kind() {
+        self.parse().map_err(|error| match self.kind_but(kind) {
             Some(found) if found != kind => ConfigError {
                 file: self.name().to_owned(),
                 line: None,

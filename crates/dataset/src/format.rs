@@ -79,7 +79,7 @@ pub(crate) fn list_above(folder: &Path) -> Option<PathBuf> {
     lists.find(|list| list.is_file())
 }
 
-/// Detects the format of a folder or file by its content.
+/// Detects the format of a folder by the names of its files, and that of a file by its name.
 pub(crate) fn detect(folder: &Path) -> Result<Format, DatasetError> {
     let failed = |reason| DatasetError::File {
         path: folder.to_owned(),

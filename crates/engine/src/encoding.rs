@@ -49,7 +49,7 @@ pub(crate) struct Codebooks {
 }
 
 impl Codebooks {
-    /// The codebook of the element `at`, in rows of `row`.
+    /// The index of the codebook of the element `at`, in rows of `row`.
     fn book(self, at: usize, row: usize) -> usize {
         if self.per_row { at / row } else { 0 }
     }

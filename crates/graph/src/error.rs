@@ -1,5 +1,5 @@
+use crate::advice::advice;
 use crate::data_file_error::DataFileError;
-use crate::way_out::way_out;
 use crate::{ElementType, TensorType};
 
 /// Why a model cannot be read, or a graph is invalid.
@@ -48,7 +48,7 @@ pub enum GraphError {
     #[error(
         "{} the operator {operator} (domain {domain}, opset {opset}), which is not supported; {}",
         users(nodes),
-        way_out(operator, domain)
+        advice(operator, domain)
     )]
     UnsupportedOperator {
         /// The names of all nodes with the operator.

@@ -9,6 +9,7 @@
 //! [`Graph::write`] writes ONNX. [`GraphBuilder`] builds a graph in memory. [`dequantize`],
 //! [`float_weights`], [`float32_types`] and [`widen`] convert a model to other element types.
 
+mod advice;
 mod builder;
 mod convert;
 mod data_file_error;
@@ -22,7 +23,6 @@ mod onnx;
 mod op;
 mod read;
 mod tensor;
-mod way_out;
 mod write;
 
 use std::ops::RangeInclusive;

@@ -153,8 +153,8 @@ impl<A: Actuator> Executor<A> {
         self.advance_while(target, |due, target| due < target);
     }
 
-    /// Advances to `target`, and runs ticks and stops while `is_due` is true of the
-    /// next one's time and `target`.
+    /// Advances to `target`, and runs ticks and stops while `is_due(time, target)` holds for the time
+    /// of the next one.
     fn advance_while(&mut self, target: Time, is_due: fn(Time, Time) -> bool) {
         let target = target.min(END_OF_TIME);
         if target < self.now {

@@ -160,6 +160,16 @@ impl OutputEnable for Pin {
     }
 }
 
+/// A pin that records what it was set to.
+struct History(Arc<Mutex<Vec<bool>>>);
+
+impl OutputEnable for History {
+    fn set(&mut self, through: bool) -> std::io::Result<()> {
+        self.0.lock().unwrap().push(through);
+        Ok(())
+    }
+}
+
 /// A pin that counts its beats, or refuses them.
 struct Beating(Arc<Mutex<Result<u32, ()>>>);
 
@@ -258,6 +268,13 @@ fn outputs_that_are_held_back_stay_so_whatever_is_written() {
     std::thread::sleep(Duration::from_millis(400));
     worker.write(at(500), &drive).unwrap();
     assert_eq!(*set.lock().unwrap(), Some(true));
+    // Neither does it after a write that failed.
+    worker.hold_back(true);
+    worker.write(at(505), &drive).unwrap();
+    device.broken.store(true, Ordering::Relaxed);
+    worker.write(at(510), &drive).unwrap_err();
+    worker.hold_back(false);
+    assert_eq!(*set.lock().unwrap(), Some(false));
 
     let beats = Arc::new(Mutex::new(Ok(0)));
     let (_, worker) = started();
@@ -267,6 +284,25 @@ fn outputs_that_are_held_back_stay_so_whatever_is_written() {
         worker.write(at(5), &drive).unwrap();
         assert_eq!(*beats.lock().unwrap(), Ok(count));
     }
+}
+
+#[test]
+fn outputs_that_are_held_back_stay_so_when_a_hang_ends() {
+    let all = Arc::new(Mutex::new(Vec::new()));
+    let (device, worker) = started();
+    let mut worker = worker.with_output_enable(History(Arc::clone(&all)));
+    let drive = output(Mode::Drive, 0.5);
+    worker.write(at(0), &drive).unwrap();
+    worker.hold_back(true);
+    device.hang(Duration::from_millis(300));
+    worker.write(at(5), &drive).unwrap_err();
+    std::thread::sleep(Duration::from_millis(400));
+    worker.write(at(500), &drive).unwrap();
+    let all = all.lock().unwrap();
+    assert!(
+        all.len() >= 2 && all.iter().all(|&through| !through),
+        "{all:?}"
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! One step of a plan.
+//! One step of a plan: what it reads, computes and writes. `shard/forward.rs` and `shard/backward.rs`
+//! run it.
 
 use crate::kernels::Accumulate;
 use crate::kernels::binary::Binary;

@@ -79,8 +79,8 @@ pub enum RunError {
 /// first launch, on a Jetson from an SD card.
 const WARM_UP_LIMIT: Duration = Duration::from_secs(20);
 
-/// So many inferences in a row that fail with CUDA's unknown error (999) are taken for a sticky error.
-/// On a Jetson, the driver may report a lost channel by it.
+/// After this many unknown errors (CUDA's 999) without an answer between them, the session is treated
+/// as lost: on a Jetson, the driver may report a lost channel as this error.
 const UNKNOWN_ERRORS: u32 = 3;
 
 /// Longer limits are shortened to this, so that a time after them exists.
@@ -115,7 +115,7 @@ pub struct Session {
     /// The end of the work in flight can no longer be detected, so the buffers may never be
     /// accessed or freed again.
     lost: bool,
-    /// How many inferences in a row have failed with CUDA's unknown error.
+    /// The unknown errors of CUDA since the last inference that succeeded.
     unknown_errors: u32,
     /// Dropped only when the device has finished its work. The device is dropped last.
     work: ManuallyDrop<(Work, Device)>,
@@ -243,7 +243,6 @@ impl Session {
         }
         self.run(until)
             .map_err(|failed| self.error(failed, limit))?;
-        self.unknown_errors = 0;
         for (index, buffer) in self.work.0.outputs.iter_mut().enumerate() {
             take(index, buffer.bytes());
         }
@@ -298,6 +297,7 @@ impl Session {
             return Err(Failed::Late);
         }
         self.in_flight = false;
+        self.unknown_errors = 0;
         Ok(())
     }
 
@@ -333,10 +333,7 @@ impl Session {
             },
             Failed::TensorRt(error) => RunError::TensorRt(error),
             Failed::Cuda(error) => {
-                self.unknown_errors = match error.is_unknown() {
-                    true => self.unknown_errors + 1,
-                    false => 0,
-                };
+                self.unknown_errors += u32::from(error.is_unknown());
                 self.lost |= error.is_sticky() || self.unknown_errors >= UNKNOWN_ERRORS;
                 match self.lost {
                     true => RunError::Lost {

@@ -1,4 +1,4 @@
-//! What the results of a run are of, and how they are read.
+//! The date and commit of a run, and the JSON of its results.
 
 use std::fs;
 use std::path::Path;

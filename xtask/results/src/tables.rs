@@ -27,16 +27,22 @@ use results::{Engine, Made, Results};
 use rows::{BASELINE, ROWS, Row};
 use steps::timed;
 
+/// The frames to optimise with, and to measure the error on.
+const FRAMES: u32 = 8000;
+const TEST_FRAMES: u32 = 2000;
+/// The most frames of a recording.
+const MOST_FRAMES: u32 = 200_000;
+
 /// The options: how much data, and which rows.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Frames of the expert's driving to optimise with
-    #[arg(long, value_name = "N", default_value_t = 8000,
-        value_parser = clap::value_parser!(u32).range(200..=200_000))]
+    #[arg(long, value_name = "N", default_value_t = FRAMES,
+        value_parser = clap::value_parser!(u32).range(200..=i64::from(MOST_FRAMES)))]
     frames: u32,
     /// Frames on other circuits to measure the error on
-    #[arg(long, value_name = "N", default_value_t = 2000,
-        value_parser = clap::value_parser!(u32).range(50..=200_000))]
+    #[arg(long, value_name = "N", default_value_t = TEST_FRAMES,
+        value_parser = clap::value_parser!(u32).range(50..=i64::from(MOST_FRAMES)))]
     test_frames: u32,
     /// Passes of each stage of each strategy [default: 6, and 30 for `distill`]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -48,13 +54,13 @@ pub struct Options {
     #[arg(long, value_name = "NAME", num_args = 1..,
         value_parser = PossibleValuesParser::new(rows::names()))]
     strategy: Vec<String>,
-    /// Write to this file instead [default: docs/tables.md; with --strategy
-    /// target/tables/tables.md]
+    /// Write to this file [default: docs/tables.md; with another amount of data or passes, or only
+    /// some rows, target/tables/tables.md]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
-/// Seeds as `pilotage race` takes them, which checks the rest an hour later.
+/// Seeds as `pilotage race` takes them. They are checked here, before all that comes before the race.
 fn seeds(text: &str) -> Result<String, String> {
     let is_plain = |it: char| it.is_ascii_digit() || it == ',' || it == '-';
     match text.starts_with(|it: char| it.is_ascii_digit()) && text.chars().all(is_plain) {
@@ -70,9 +76,12 @@ impl Options {
         self.strategy.is_empty() || row.name == BASELINE || self.strategy.iter().any(named)
     }
 
-    /// The file to write. A part of the rows does not replace the page of all.
+    /// The file to write. A part of the rows, or a trial, does not replace the page of all.
     fn page(&self, checkout: &Checkout) -> PathBuf {
-        let default = match self.strategy.is_empty() {
+        let is_whole = self.strategy.is_empty()
+            && self.epochs.is_none()
+            && (self.frames, self.test_frames) == (FRAMES, TEST_FRAMES);
+        let default = match is_whole {
             true => "docs/tables.md",
             false => "target/tables/tables.md",
         };
@@ -89,7 +98,7 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
     let circuits = shipped_circuits(checkout)?;
     let page = options.page(checkout);
     if let Some(out) = &options.out {
-        // Not an hour later.
+        // Checked before the run.
         let folder = std::path::absolute(out)?;
         ensure!(
             folder.parent().is_some_and(Path::is_dir),
@@ -131,6 +140,7 @@ fn make(checkout: &Checkout, options: &Options, circuits: &[String], page: &Path
         circuits,
         frames: options.frames,
         epochs: options.epochs,
+        seeds: &options.seeds,
         origin: origin(checkout),
     });
     fs::write(page, &text).with_context(|| format!("writing {}", page.display()))?;

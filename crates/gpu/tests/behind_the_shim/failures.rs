@@ -63,8 +63,7 @@ fn an_inference_is_tried_again_after_a_failed_recording_and_no_more_often() {
     }
 }
 
-/// On a Jetson, the driver may report a lost channel as an unknown error, CUDA's 999. Another error,
-/// or an answer, begins the count again.
+/// On a Jetson, the driver may report a lost channel as an unknown error, CUDA's 999.
 #[test]
 fn a_third_unknown_error_in_a_row_ends_the_session() {
     let machine = Machine::behind_the_shim("c++");

@@ -50,7 +50,7 @@ fn drives() {
     let mut output = String::new();
     match load(&bundle, &places, options) {
         Err(error) => write!(output, "error: {error}").unwrap(),
-        Ok(mut proven) => {
+        Ok(mut plan) => {
             let validation = ValidationSet::of(&bundle).unwrap();
             let frame = &validation.frames()[0];
             let pixels: Vec<i8> = frame
@@ -62,7 +62,7 @@ fn drives() {
                 let mut result = None;
                 let counted = allocation_counter::measure(|| {
                     let outputs = &mut [TensorMut::F32(&mut answer)];
-                    result = Some(proven.engine.infer(&[TensorRef::I8(&pixels)], outputs));
+                    result = Some(plan.engine.infer(&[TensorRef::I8(&pixels)], outputs));
                 });
                 let allocations = counted.count_total;
                 match result.unwrap() {

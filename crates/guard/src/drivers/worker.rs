@@ -49,6 +49,8 @@ pub struct Worker<A> {
     started: bool,
     /// Whether the actuator is known to hang.
     stuck: bool,
+    /// Whether the last write that ended has failed.
+    failed: bool,
 }
 
 type Adjust<A> = Box<dyn FnOnce(&mut A) + Send>;
@@ -151,6 +153,7 @@ impl<A: Actuator + 'static> Worker<A> {
             held_back: false,
             started: false,
             stuck: false,
+            failed: false,
         })
     }
 
@@ -177,8 +180,9 @@ impl<A: Actuator + 'static> Worker<A> {
     pub fn hold_back(&mut self, held_back: bool) {
         let ended = self.held_back && !held_back;
         self.held_back = held_back;
-        // While the actuator hangs they stay disabled: the end of the hang enables them.
-        if ended && !self.stuck {
+        // While the actuator hangs they stay disabled: the end of the hang enables them. After a
+        // write that failed, the driver does, when it sets its device up anew.
+        if ended && !self.stuck && !self.failed {
             self.set_output_enable(true);
         }
     }
@@ -278,6 +282,7 @@ impl<A: Actuator + 'static> Actuator for Worker<A> {
                     self.set_output_enable(outcome.is_ok());
                 }
                 self.stuck = false;
+                self.failed = outcome.is_err();
                 self.started |= outcome.is_ok();
                 outcome?;
                 let held_back = self.held_back;

@@ -78,7 +78,8 @@ impl<A: Actuator> InProcessLink<A> {
         self.executor.actuator_mut()
     }
 
-    /// Advances to `target`, if that is not past, and handles the commands in flight when they arrive.
+    /// Advances to `target`, or to now if `target` is earlier, and handles the commands in flight when
+    /// they arrive.
     /// Returns the guard's time.
     fn advance_with_commands(&mut self, target: Time) -> Time {
         let target = target.max(self.executor.now());

@@ -41,7 +41,7 @@ pub enum TargetError {
     #[error("{} is the training recipe; the recipe for `pilotage compile` needs another name: --out", .0.display())]
     Recipe(PathBuf),
     /// The model to fine-tune would be overwritten.
-    #[error("{} is the model to go on training; the trained one needs another name: --out", .0.display())]
+    #[error("{} is the model to fine-tune; the trained one needs another name: --out", .0.display())]
     Model(PathBuf),
     /// An earlier run was interrupted.
     #[error("{} is of an interrupted run: continue it with --resume, or start anew with --force", .0.display())]

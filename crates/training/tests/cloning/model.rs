@@ -205,7 +205,7 @@ fn what_cannot_be_fine_tuned_is_refused_in_one_line() {
     let error = train(&plan, |_| ControlFlow::Continue(()))
         .unwrap_err()
         .to_string();
-    assert!(error.contains("is the model to go on training"), "{error}");
+    assert!(error.contains("is the model to fine-tune"), "{error}");
     plan.recipe = TrainingRecipe::parse("it", "[training]\nfreeze = [\"fc\"]").unwrap();
     let error = train(&plan, |_| ControlFlow::Continue(()))
         .unwrap_err()

@@ -98,6 +98,10 @@ fn cells(
 
 /// The result of an engine on a circuit.
 fn driven<'a>(results: &'a Results<'_>, engine: &str, circuit: &str) -> Option<&'a Value> {
+    let made = results.engines.iter().find(|it| it.row.name == engine)?;
+    if !made.made.is_engine() {
+        return None;
+    }
     let all = results.race["summary"].as_array()?;
     let is_it = |it: &&Value| it["engine"] == engine && it["circuit"] == circuit;
     all.iter().find(is_it)

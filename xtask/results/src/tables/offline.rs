@@ -38,17 +38,22 @@ pub fn section(results: &Results<'_>) -> String {
     let mut text = "\n## Offline\n\nOne thread, warm, on frames from the engine file. The error is \
         the mean squared error of the normalized controls on the frames to measure on. A strategy that \
         the reference has in several frameworks has a row for each, with the same figures of this \
-        project. The reference's time is a mean.\n\n"
+        project. MB are mebibytes (2^20 bytes), as the reference's are; the reference's time is a \
+        mean.\n\n"
         .to_owned();
     text.push_str(&table_head(&COLUMNS));
     for (row, reference) in pairs(results.engines, &OFFLINE, |it| it.row) {
         text.push_str(&line(&cells(results, row, reference)));
     }
-    let disturbed = disturbed(results);
+    let rows = results.engines.iter().map(|it| it.row.name);
+    let disturbed: Vec<String> = rows
+        .filter(|name| evaluated(results, name).is_some_and(disturbed))
+        .map(|name| format!("`{name}`"))
+        .collect();
     if !disturbed.is_empty() {
         text.push_str(&format!(
-            "\nThe machine kept any program waiting while these were timed, so that their p99 says \
-             little: {}.\n",
+            "\nOther programs used the processor while these were timed, so that their p99 is not \
+             reliable: {}.\n",
             disturbed.join(", ")
         ));
     }
@@ -100,16 +105,18 @@ fn evaluated<'a>(results: &'a Results<'_>, name: &str) -> Option<&'a Value> {
     engines.iter().find(|it| it["name"] == name)
 }
 
-/// The engines while whose timing the machine kept programs waiting.
-fn disturbed(results: &Results<'_>) -> Vec<String> {
-    let rows = results.engines.iter().map(|it| it.row);
-    let disturbed = rows.filter(|row| {
-        let counting = evaluated(results, row.name).map(|it| &it["counting"]);
-        let figure = |key: &str| counting.and_then(|it| it[key].as_f64());
-        let both = figure("p99_us").zip(figure("p50_us"));
-        both.is_some_and(|(p99, p50)| p99 > QUIET * p50)
-    });
-    disturbed.map(|row| format!("`{}`", row.name)).collect()
+/// Whether other programs used the processor while an engine was timed, in the JSON of `pilotage
+/// evaluate`.
+pub fn is_disturbed(offline: &Value) -> bool {
+    let engines = offline["engines"].as_array();
+    engines.into_iter().flatten().any(disturbed)
+}
+
+/// The same for one engine: a loop that only counts was interrupted, too.
+fn disturbed(engine: &Value) -> bool {
+    let figure = |key: &str| engine["counting"][key].as_f64();
+    let both = figure("p99_us").zip(figure("p50_us"));
+    both.is_some_and(|(p99, p50)| p99 > QUIET * p50)
 }
 
 #[cfg(test)]
@@ -141,7 +148,10 @@ mod tests {
             ] {
                 assert!(rows.contains(&row), "{row}\n{text}");
             }
-            assert!(text.contains("says little: `int8-integer`.\n"), "{text}");
+            assert!(
+                text.contains("is not reliable: `int8-integer`.\n"),
+                "{text}"
+            );
         });
     }
 

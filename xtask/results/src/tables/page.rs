@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::pipeline::{EVERY, TEST_SEED, TRAIN_SEED};
 use super::reference::SOURCE;
-use super::results::Results;
+use super::results::{Made, Results};
 use super::{driving, offline};
 
 /// The text of the page.
@@ -21,12 +21,20 @@ pub fn text(results: &Results<'_>) -> String {
 fn head(results: &Results<'_>) -> String {
     format!(
         "# Tables of optimisation strategies\n\n\
-         Written by `cargo xtask tables` ({}), which optimises the shipped network by every strategy of \
+         Written by `cargo xtask tables` ({}), which optimises the shipped network by {} of \
          `pilotage-training optimise`, compiles the results, measures them by `pilotage evaluate`, and \
          drives them by `pilotage race`. [strategies.md](strategies.md) says which strategy to choose, \
          [training.md](training.md#optimising) what each does, [evaluate.md](evaluate.md) defines the \
          columns.\n\n",
-        results.origin
+        results.origin,
+        match results
+            .engines
+            .iter()
+            .any(|it| matches!(it.made, Made::LeftOut))
+        {
+            true => "some strategies",
+            false => "every strategy",
+        }
     )
 }
 
@@ -39,8 +47,9 @@ fn conditions(results: &Results<'_>) -> String {
     let milliseconds =
         |value: &Value| (value.as_f64()).map_or("unknown".to_owned(), |it| format!("{it} ms"));
     let passes = match results.epochs {
+        Some(1) => "one pass in each stage".to_owned(),
         Some(epochs) => format!("{epochs} passes in each stage"),
-        None => "the default number of passes".to_owned(),
+        None => "6 passes in each stage, and 30 for `distill`".to_owned(),
     };
     let mut text = String::new();
     let mut point = |line: String| {
@@ -65,12 +74,13 @@ fn conditions(results: &Results<'_>) -> String {
             .to_owned(),
     );
     point(format!(
-        "Drives: {} lap from camera frames alone, {}, {}; deadline of the guard {}; latency from frame to \
-         command {}. A fixed latency makes a drive repeat bit for bit; what this machine takes from frame \
+        "Drives: {} lap from camera frames alone, {}, {}; seeds {}; deadline of the guard {}; latency from \
+         frame to command {}. A fixed latency makes a drive repeat bit for bit; what this machine takes from frame \
          to command is measured all the same, one drive at a time.",
         count(&drive["laps"]),
         of(&drive["car"]),
         of(&drive["camera"]),
+        results.seeds,
         milliseconds(&drive["deadline_ms"]),
         milliseconds(&drive["latency_ms"])
     ));

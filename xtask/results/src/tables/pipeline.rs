@@ -9,29 +9,44 @@ use serde_json::Value;
 use tooling::checkout::Checkout;
 use tooling::invocation::Invocation;
 
-use super::recipe;
 use super::results::{Engine, Made};
 use super::rows::{self, Row};
 use super::steps::{Inputs, Steps, remove_folder, shown, timed};
+use super::{offline, recipe};
 use crate::circuits::UNSEEN;
 use crate::origin::read_json;
 
 /// The folder of all results, from the checkout's root, where all programs run.
 const FOLDER: &str = "target/tables";
-/// `record` draws circuits from the seeds that follow its own, fewer than frames are driven. These
-/// are for optimising.
+/// The seed of the recording to optimise with. `record` uses the seeds after its own for circuits, at
+/// most one for each driven frame.
 pub const TRAIN_SEED: u64 = 1000;
-/// And these for measuring: training never draws them.
+/// The seed of the recording to measure on. Training never uses the circuits of these seeds.
 pub const TEST_SEED: u64 = UNSEEN;
-/// One of so many frames is recorded, so that the same number of frames is of more circuits. The
-/// recorder drives 32 cars by turns: a divisor of 32 would record some of them only.
+/// One frame of this many is recorded, so that the frames are of more circuits. The recorder drives
+/// 32 cars in turn: with a divisor of 32, only some of them would be recorded.
 pub const EVERY: u32 = 3;
 /// From frame to command, ms. It is fixed, so that drives repeat bit for bit.
 const LATENCY: &str = "10";
 /// Limits of the gate that every engine keeps to.
 const ANY_ERROR: &str = "speed=1e6,yaw_rate=1e6";
 
-/// A result, and what it was made from.
+/// The row whose layers its gate chooses.
+const MIXED: &str = "int8-mixed";
+/// What `pilotage compile` prints when the gate refuses an engine.
+const REFUSAL: &str = "the engine is too far from the model";
+
+/// The outcome of `pilotage compile`.
+#[derive(Debug, PartialEq, Eq)]
+enum Compiled {
+    Engine,
+    /// The engine's error exceeds the gate.
+    Refused,
+    /// Anything else.
+    Failed,
+}
+
+/// A recording, and what it was made from.
 #[derive(Debug)]
 pub struct Recording {
     folder: String,
@@ -143,20 +158,29 @@ impl Pipeline {
             return Ok(Made::Failed("not optimised"));
         }
         let engine = format!("{FOLDER}/{name}.engine");
-        if self.compile(&format!("compile-{name}"), &output, &engine, "", &inputs)? {
-            return Ok(Made::Engine(engine));
+        let step = format!("compile-{name}");
+        let refused = format!("{step}-refused");
+        if !self.steps.is_done(&refused, &inputs) {
+            match self.compile(&step, &output, &engine, "", &inputs)? {
+                Compiled::Engine => return Ok(Made::Engine(engine)),
+                Compiled::Failed => return Ok(Made::Failed("not compiled")),
+                Compiled::Refused => self.steps.set_done(&refused, &inputs)?,
+            }
         }
-        // Its figures show what the gate refuses.
-        println!("    the same without the gate, to measure it");
+        // With wider limits, int8-mixed would keep no layer in floating point.
+        if *name == MIXED {
+            return Ok(Made::Failed("refused by its gate"));
+        }
+        println!("    the same without the gate, to measure what it refuses");
         let engine = format!("{FOLDER}/refused/{name}.engine");
         let folder = self.root.join(FOLDER).join("refused");
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let wide = format!(" --gate {ANY_ERROR}");
-        let step = format!("compile-{name}-without-gate");
+        let step = format!("{step}-without-gate");
         Ok(
             match self.compile(&step, &output, &engine, &wide, &inputs)? {
-                true => Made::Refused(engine),
-                false => Made::Failed("not compiled"),
+                Compiled::Engine => Made::Refused(engine),
+                Compiled::Failed | Compiled::Refused => Made::Failed("not compiled"),
             },
         )
     }
@@ -174,8 +198,13 @@ impl Pipeline {
         };
         let file = self.root.join(&recipe);
         fs::write(&file, &text).with_context(|| format!("writing {}", file.display()))?;
-        let inputs = Inputs::default().text(&text);
-        Ok((recipe, inputs.file(&engines.join("pilotnet.onnx"))?))
+        let mut inputs = Inputs::default().text(&text);
+        inputs = inputs.file(&engines.join("pilotnet.onnx"))?;
+        // Those that calibrate, and that the gate compares on.
+        for frame in files(&engines.join("frames"))? {
+            inputs = inputs.file(&frame)?;
+        }
+        Ok((recipe, inputs))
     }
 
     fn compile(
@@ -185,11 +214,20 @@ impl Pipeline {
         engine: &str,
         options: &str,
         optimised: &Inputs,
-    ) -> Result<bool> {
+    ) -> Result<Compiled> {
         let command = self.runtime(&format!("compile {recipe} --out {engine}{options}"));
         let inputs = (optimised.clone().text(&self.runtime.1)).text(&command.to_string());
         let output = self.root.join(engine);
-        (self.steps).once(step, &output, &inputs, || shown(&command))
+        let mut refused = false;
+        let done = (self.steps).once(step, &output, &inputs, || {
+            println!("    {command}");
+            command.stream(|line| refused |= line.contains(REFUSAL))
+        })?;
+        Ok(match (done, refused) {
+            (true, _) => Compiled::Engine,
+            (false, true) => Compiled::Refused,
+            (false, false) => Compiled::Failed,
+        })
     }
 
     /// Measures the engines offline. Returns the JSON of `pilotage evaluate`.
@@ -204,7 +242,12 @@ impl Pipeline {
         let output = self.root.join(folder).join("evaluate.json");
         let done = (self.steps).once("evaluate", &output, &inputs, || shown(&command))?;
         ensure!(done, "`pilotage evaluate` failed; its message is above");
-        read_json(&output)
+        let offline = read_json(&output)?;
+        if offline::is_disturbed(&offline) {
+            println!("    other programs used the processor: the next run measures again");
+            self.steps.forget("evaluate")?;
+        }
+        Ok(offline)
     }
 
     /// Drives the engines over the circuits. Returns the JSON of `pilotage race`. `offline` is that
@@ -228,7 +271,7 @@ impl Pipeline {
         let (command, inputs) = self.over(engines, &command)?;
         let output = folder.join("race.json");
         let done = (self.steps).once("race", &output, &inputs, || {
-            self.remove_other_race(&folder, offline)?;
+            self.remove_other_race(&folder, offline, circuits, seeds)?;
             shown(&command)
         })?;
         ensure!(
@@ -238,17 +281,30 @@ impl Pipeline {
         read_json(&output)
     }
 
-    /// Removes the drives of other engines or of another program, which `pilotage race` refuses or
-    /// does not notice. It continues those that are left.
-    fn remove_other_race(&self, folder: &Path, offline: &Value) -> Result<()> {
-        let program = self.root.join(FOLDER).join("race.program");
-        let plan = folder.join("race-plan.json");
-        let is_same = fs::read_to_string(&program).is_ok_and(|it| it == self.runtime.1);
-        if plan.exists() && (!is_same || has_other_engines(&read_json(&plan)?, offline)) {
-            println!("    {} is of other engines: driving anew", folder.display());
+    /// Removes the drives of other engines, circuits or seeds, or of another program. `pilotage race`
+    /// would add them to these. It continues a race that was interrupted.
+    fn remove_other_race(
+        &self,
+        folder: &Path,
+        offline: &Value,
+        circuits: &[String],
+        seeds: &str,
+    ) -> Result<()> {
+        let race = self.root.join(FOLDER).join("race.of");
+        let engines = offline["engines"].as_array().into_iter().flatten();
+        let engines = engines.map(|it| format!("{} {}\n", it["name"], it["sha256"]));
+        let of = format!(
+            "{}\n{}\n{seeds}\n{}",
+            self.runtime.1,
+            circuits.join(","),
+            engines.collect::<String>()
+        );
+        let is_same = fs::read_to_string(&race).is_ok_and(|it| it == of);
+        if folder.exists() && !is_same {
+            println!("    {} is of another race: driving anew", folder.display());
             remove_folder(folder)?;
         }
-        fs::write(&program, &self.runtime.1).with_context(|| program.display().to_string())
+        fs::write(&race, &of).with_context(|| race.display().to_string())
     }
 
     /// A command of `pilotage` over all engines, with what it depends on.
@@ -264,37 +320,31 @@ impl Pipeline {
     }
 }
 
-/// Whether the plan of a race has an engine of the same name as one of `offline`, and another
-/// content.
-fn has_other_engines(plan: &Value, offline: &Value) -> bool {
-    let engines = |of: &Value| of["engines"].as_array().cloned().unwrap_or_default();
-    let present = engines(offline);
-    engines(plan).iter().any(|known| {
-        let same = present.iter().find(|it| it["name"] == known["name"]);
-        same.is_some_and(|it| it["sha256"] != known["sha256"])
-    })
+/// The files in a folder, in order.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    files.sort();
+    Ok(files)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    #[test]
-    fn a_race_of_changed_engines_is_driven_anew() {
-        let of = |name: &str, sha256: &str| json!({ "name": name, "sha256": sha256 });
-        let plan = json!({ "engines": [of("qat", "1"), of("int8", "2")] });
-        let more = json!({ "engines": [of("qat", "1"), of("prune", "3")] });
-        assert!(!has_other_engines(&plan, &more));
-        let changed = json!({ "engines": [of("int8", "4")] });
-        assert!(has_other_engines(&plan, &changed));
-    }
-
+    /// The longest recordings have no circuit in common.
     #[test]
     fn the_recordings_have_different_circuits() {
-        assert_eq!(TEST_SEED, pilotage_simulator::Circuit::UNSEEN);
-        let most = TRAIN_SEED + 200_000 * u64::from(EVERY);
-        assert!(most < TEST_SEED);
+        let most = TRAIN_SEED + u64::from(super::super::MOST_FRAMES) * u64::from(EVERY);
+        assert!(most < TEST_SEED, "{most}");
+    }
+
+    /// The message is that of the compiler.
+    #[test]
+    fn a_refusal_is_recognized() {
+        let error = include_str!("../../../../crates/compiler/src/compile/error.rs");
+        assert!(error.contains(REFUSAL));
     }
 }

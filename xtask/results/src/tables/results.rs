@@ -60,6 +60,8 @@ pub struct Results<'a> {
     /// Frames to optimise with.
     pub frames: u32,
     pub epochs: Option<u32>,
+    /// The seeds of the drives.
+    pub seeds: &'a str,
     /// The day and the commit.
     pub origin: String,
 }
@@ -141,6 +143,7 @@ pub mod tests {
             circuits: &circuits,
             frames: 800,
             epochs: None,
+            seeds: "0",
             origin: "2026-12-01, commit 0123abc".to_owned(),
         });
     }

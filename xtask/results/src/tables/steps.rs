@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -52,6 +53,40 @@ impl Steps {
         Ok(Self { folder })
     }
 
+    /// Whether a step without an output of its own is recorded as done with these inputs.
+    pub fn is_done(&self, name: &str, inputs: &Inputs) -> bool {
+        let mark = fs::read_to_string(self.mark(name));
+        mark.is_ok_and(|it| it == inputs.fingerprint())
+    }
+
+    /// Records that a step is done.
+    ///
+    /// # Errors
+    /// When the fingerprint cannot be written.
+    pub fn set_done(&self, name: &str, inputs: &Inputs) -> Result<()> {
+        let mark = self.mark(name);
+        fs::write(&mark, inputs.fingerprint())
+            .with_context(|| format!("writing {}", mark.display()))
+    }
+
+    /// Lets a step be repeated.
+    ///
+    /// # Errors
+    /// When its record cannot be removed.
+    pub fn forget(&self, name: &str) -> Result<()> {
+        let mark = self.mark(name);
+        match fs::remove_file(&mark) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("removing {}", mark.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn mark(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.done"))
+    }
+
     /// Does a step, unless it has succeeded with these inputs and its output exists. Returns whether
     /// it has succeeded, now or before.
     ///
@@ -64,20 +99,15 @@ impl Steps {
         inputs: &Inputs,
         action: impl FnOnce() -> Result<bool>,
     ) -> Result<bool> {
-        let mark = self.folder.join(format!("{name}.done"));
-        let fingerprint = inputs.fingerprint();
-        let known = fs::read_to_string(&mark).ok();
-        if known.as_deref() == Some(fingerprint.as_str()) && output.exists() {
+        if self.is_done(name, inputs) && output.exists() {
             println!("==> {name}: done before");
             return Ok(true);
         }
-        if known.is_some() {
-            // If this is interrupted, the output is neither the old one nor the new one.
-            fs::remove_file(&mark).with_context(|| format!("removing {}", mark.display()))?;
-        }
+        // If this is interrupted, the output is neither the old one nor the new one.
+        self.forget(name)?;
         let done = timed(name, action)?;
         if done {
-            fs::write(&mark, fingerprint).with_context(|| format!("writing {}", mark.display()))?;
+            self.set_done(name, inputs)?;
         }
         Ok(done)
     }

@@ -91,13 +91,13 @@ impl Rows {
         if !one || taps == 0 || constants.weights.len() < least {
             return None;
         }
-        let (form, variant) = choose(constants.weights, taps, tiling.set)?;
+        let (compressed, variant) = choose(constants.weights, taps, tiling.set)?;
         let packing = packing::Packing {
             weights: constants.weights,
             row: taps,
             variant,
         };
-        let (stored, steps, storage) = match form {
+        let (stored, steps, storage) = match compressed {
             Compressed::Clustered(codebooks) => {
                 let storage = packing.clustered(&codebooks);
                 (Stored::Clustered, packing.pairs(), storage)
@@ -178,7 +178,7 @@ impl Rows {
     }
 }
 
-/// A form of weights, with what the analysis of the weights has found for it.
+/// A storage of weights, with what the analysis of the weights has found for it.
 enum Compressed {
     /// The codebook of each row.
     Clustered(Vec<Vec<i8>>),
@@ -190,7 +190,7 @@ enum Compressed {
     Sparse,
 }
 
-/// The form that takes the least time, and its function; `None` for dense weights.
+/// The storage that takes the least time, and its function; `None` for dense weights.
 ///
 /// Sparse weights take a bit and a byte for each that is not 0; the others half a byte. The
 /// thresholds are those of measurements (docs/performance.md, "Compressed weights").

@@ -64,7 +64,7 @@ fn opsets_outside_the_range() {
 }
 
 #[test]
-fn every_unsupported_node_is_named_with_the_way_out() {
+fn every_unsupported_node_is_named_with_advice() {
     let lstm = onnx(17)
         .input("x", &[1, 2])
         .node("LSTM", &["x"], &["y"], vec![])

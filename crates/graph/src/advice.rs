@@ -1,7 +1,7 @@
 //! The advice on operators that are not supported.
 
 /// What to do about an operator that is not supported.
-pub(crate) fn way_out(operator: &str, domain: &str) -> &'static str {
+pub(crate) fn advice(operator: &str, domain: &str) -> &'static str {
     match (domain, operator) {
         ("com.microsoft", _) => {
             "it is ONNX Runtime's own: compile the model as it was before ONNX Runtime optimized it"
