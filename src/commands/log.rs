@@ -74,13 +74,16 @@ fn list(options: &ListOptions) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The newest log of the user and of the installed pilot.
+/// The newest log in a folder; without one, of the user and of the installed pilot.
 ///
 /// # Errors
 /// Fails if there is none.
-pub(super) fn newest() -> anyhow::Result<PathBuf> {
-    let folders = drive::folders_to_read();
-    let newest = logs(&folders, false)?.pop();
+pub(super) fn newest(folder: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let folders = match folder {
+        Some(folder) => vec![folder.to_owned()],
+        None => drive::folders_to_read(),
+    };
+    let newest = logs(&folders, folder.is_some())?.pop();
     newest.map(|log| log.path).with_context(|| none(&folders))
 }
 

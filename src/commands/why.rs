@@ -11,7 +11,8 @@ use crate::plot;
 /// Options of `pilotage why`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The log, as `pilotage log list` names it; the newest if not given
+    /// The log, as `pilotage log list` names it, or the folder of `drive --log`, of which it is the
+    /// newest; without it the newest of those that every drive writes
     log: Option<PathBuf>,
     /// Draw the seconds before to this PNG: stage times against the deadline, commands asked and
     /// granted, pictures of the camera
@@ -25,8 +26,9 @@ pub struct Options {
 /// Fails if there is no log, it cannot be read, or the picture cannot be written.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let path = match &options.log {
+        Some(path) if path.is_dir() => newest(Some(path))?,
         Some(path) => path.clone(),
-        None => newest()?,
+        None => newest(None)?,
     };
     let window = Window::read(&mut Reader::open(&path)?)?;
     let diagnosis = Diagnosis::of(&window);

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use pilotage_camera::{self as camera, Camera, CameraConfig, Source};
+use pilotage_console::say_always;
 use pilotage_gamepad::{Gamepad, GamepadConfig};
 use pilotage_guard::{OperatorLink, SocketLink};
 use pilotage_simulator::{CarKind, World};
@@ -40,6 +41,12 @@ pub fn parts(request: &Request) -> anyhow::Result<Parts> {
     let car = &request.car;
     let folder = |recording: &RecordingRequest| {
         let folder = Folder::open(&recording.folder, recording.encoding)?;
+        if let Some(pictures) = folder.continued() {
+            say_always(format_args!(
+                "{} has {pictures} frames already: the new ones follow them",
+                recording.folder.display()
+            ));
+        }
         folder
             .of_domain(recorded_domain(car))
             .map(|folder| (folder, recording.always))

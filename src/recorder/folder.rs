@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageError};
-use pilotage_dataset::{DatasetError, read_domain, write_domain};
+use pilotage_dataset::{DatasetError, RECORDING, read_domain, write_domain};
 use pilotage_vehicle::{Domain, Mixer, monotonic};
 use pilotage_vision::{FrameView, Layout, PixelFormat, Preprocess, Vision, VisionError};
 use rustix::fs::{FlockOperation, flock};
@@ -108,10 +108,13 @@ pub enum FolderError {
     Frame(#[from] VisionError),
 }
 
-/// A folder that is locked for this recorder.
+/// A folder that is locked for this recorder. If no frame has been recorded when it is dropped, what
+/// was created is removed again.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    /// Whether the folder did not exist.
+    created: bool,
     list: File,
     /// The length of the complete rows, bytes.
     length: u64,
@@ -131,6 +134,7 @@ impl Folder {
     pub fn open(path: &Path, encoding: Encoding) -> Result<Self, FolderError> {
         let list_path = path.join("data.csv");
         let failed = |reason| file(path, reason);
+        let created = !path.exists();
         fs::create_dir_all(path).map_err(failed)?;
         // Checked before the list is created, which would stay in a folder that is refused.
         if !list_path.exists() {
@@ -172,6 +176,7 @@ impl Folder {
         }
         Ok(Self {
             path: path.to_owned(),
+            created,
             list,
             length,
             next,
@@ -189,21 +194,32 @@ impl Folder {
         let Some(now) = now else {
             return Ok(self);
         };
-        let is_new = self.length == HEADER.len() as u64 + 1;
-        match read_domain(&self.path)? {
-            Some(recorded) if recorded != now => {
-                let path = self.path;
-                return Err(FolderError::Domain {
-                    path,
-                    recorded,
-                    now,
-                });
-            }
-            // Of older rows nothing is known.
-            None if is_new => write_domain(&self.path, now)?,
-            _ => {}
+        if self.has_no_rows() {
+            write_domain(&self.path, now)?;
+            return Ok(self);
         }
-        Ok(self)
+        match read_domain(&self.path)? {
+            Some(recorded) if recorded != now => Err(FolderError::Domain {
+                path: self.path.clone(),
+                recorded,
+                now,
+            }),
+            // Of older rows nothing may be known.
+            _ => Ok(self),
+        }
+    }
+
+    /// Whether the list has its header only.
+    const fn has_no_rows(&self) -> bool {
+        self.length == HEADER.len() as u64 + 1
+    }
+
+    /// How many pictures the recording has that is continued; `None` for a new one.
+    pub const fn continued(&self) -> Option<u64> {
+        match self.next {
+            0 => None,
+            pictures => Some(pictures),
+        }
     }
 
     /// The folder's path.
@@ -230,9 +246,8 @@ impl Folder {
     ) -> Result<Writer, FolderError> {
         let now = (width, height);
         if let Some(recorded) = self.size.filter(|&recorded| recorded != now) {
-            let path = self.path;
             return Err(FolderError::Size {
-                path,
+                path: self.path.clone(),
                 recorded,
                 now,
             });
@@ -251,6 +266,21 @@ impl Folder {
             mixer,
             epoch,
         })
+    }
+}
+
+impl Drop for Folder {
+    /// An empty recording is removed: it would be in the way of the next one.
+    fn drop(&mut self) {
+        if self.next > 0 || !self.has_no_rows() {
+            return;
+        }
+        let _ = fs::remove_file(self.path.join(RECORDING));
+        let _ = fs::remove_file(self.path.join("data.csv"));
+        if self.created {
+            // Only if nothing else is in it.
+            let _ = fs::remove_dir(&self.path);
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::Path;
 
 use pilotage_camera::Camera;
 use pilotage_dataset::read_domain;
@@ -131,7 +132,15 @@ fn a_recording_says_which_car_it_is_of_and_is_not_continued_with_the_other() {
     let tape = folder();
     let (simulated, physical) = (Some(Domain::Simulated), Some(Domain::Physical));
     let of = |domain| open(&tape).unwrap().of_domain(domain);
-    drop(of(simulated).unwrap());
+    // A recording without a frame does not count.
+    drop(of(physical).unwrap());
+    let writer = of(simulated).unwrap();
+    let mut writer = writer
+        .of(PixelFormat::Rgb8, 16, 16, Mixer::simulated())
+        .unwrap();
+    let frame = frame(PixelFormat::Rgb8, 9);
+    writer.write(frame.view(), 0.0, 0.0).unwrap();
+    drop(writer);
     assert_eq!(read_domain(tape.path()).unwrap(), simulated);
     let error = of(physical).unwrap_err();
     assert!(matches!(error, FolderError::Domain { .. }), "{error}");
@@ -144,6 +153,18 @@ fn a_recording_says_which_car_it_is_of_and_is_not_continued_with_the_other() {
     picture.save(older.path().join("000000.png")).unwrap();
     open(&older).unwrap().of_domain(physical).unwrap();
     assert_eq!(read_domain(older.path()).unwrap(), None);
+}
+
+#[test]
+fn nothing_is_left_of_a_recording_without_a_frame() {
+    let tape = folder();
+    let new = tape.path().join("monday");
+    let open = |path: &Path| Folder::open(path, Encoding::Png).unwrap();
+    drop(open(&new).of_domain(Some(Domain::Physical)).unwrap());
+    assert!(!new.exists());
+    // A folder that was there stays.
+    drop(open(tape.path()).of_domain(Some(Domain::Physical)).unwrap());
+    assert_eq!(fs::read_dir(tape.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -116,6 +116,7 @@ fn of_stop(window: &Window, stop: Stop, place: usize, late: Option<Late>) -> Cau
                 Cause::CameraLate { ms, missed: 0 }
             }
             Some(Detail::BadFrame) => Cause::BadFrame,
+            _ if pictures_ended(window) => Cause::Ended(EndKind::Done),
             _ => Cause::CameraGone,
         },
         Stop::Engine => match detail {
@@ -131,6 +132,14 @@ fn of_stop(window: &Window, stop: Stop, place: usize, late: Option<Late>) -> Cau
         Stop::Deadline | Stop::NoFirstCommand => without_command(window, place, stop, late),
         Stop::Unknown => Cause::Unknown,
     }
+}
+
+/// Whether the camera's pictures ended, and with them the drive: the camera of a folder reports the end
+/// to the guard as any loss of a camera.
+fn pictures_ended(window: &Window) -> bool {
+    let is_done = window.end.as_ref().is_some_and(|end| end.kind == EndKind::Done);
+    let last = window.frames.back();
+    is_done && last.is_some_and(|frame| frame.fault == Some(Stop::Camera))
 }
 
 /// Why no good command came: late ones, or ones that the guard could not accept.

@@ -216,6 +216,19 @@ fn each_fault_is_named_by_its_detail() {
     );
 }
 
+/// A folder's last picture ends the drive; a camera that is lost does not.
+#[test]
+fn the_end_of_a_folders_pictures_is_not_a_lost_camera() {
+    let mut drive = Drive::new();
+    drive.fault(Fault::Camera, FaultDetail::CameraGone);
+    drive.end(EndKind::Done);
+    assert_eq!(drive.cause(), Cause::Ended(EndKind::Done));
+    let mut drive = Drive::new();
+    drive.fault(Fault::Camera, FaultDetail::CameraGone);
+    drive.end(EndKind::Signal);
+    assert_eq!(drive.cause(), Cause::CameraGone);
+}
+
 #[test]
 fn an_engine_that_is_late_is_named_with_its_time() {
     let mut drive = Drive::new();

@@ -286,8 +286,12 @@ fn report_task(task: &Task<'_>) -> Result<(), FitError> {
         } => format!("{held_back} of {of} blocks of {seconds:.1} s"),
         Method::Recordings => "the recordings of --validation".to_owned(),
     };
+    let beside = match task.frames.len() - learned - held_back {
+        0 => String::new(),
+        beside => format!(", and {beside} just before or after those are neither"),
+    };
     say_always(format_args!(
-        "{learned} frames are learned, {held_back} are held back ({how})"
+        "{learned} frames are learned, {held_back} are held back ({how}){beside}"
     ));
     if let Method::Blocks { seconds, .. } = task.split.method
         && seconds < 2.0
