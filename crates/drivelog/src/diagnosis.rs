@@ -137,7 +137,10 @@ fn of_stop(window: &Window, stop: Stop, place: usize, late: Option<Late>) -> Cau
 /// Whether the camera's pictures ended, and with them the drive: the camera of a folder reports the end
 /// to the guard as any loss of a camera.
 fn pictures_ended(window: &Window) -> bool {
-    let is_done = window.end.as_ref().is_some_and(|end| end.kind == EndKind::Done);
+    let is_done = window
+        .end
+        .as_ref()
+        .is_some_and(|end| end.kind == EndKind::Done);
     let last = window.frames.back();
     is_done && last.is_some_and(|frame| frame.fault == Some(Stop::Camera))
 }

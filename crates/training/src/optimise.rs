@@ -420,6 +420,7 @@ fn compiled(
         },
         precision,
         on_gate_failure: strategy.on_gate_failure(),
+        weights: strategy.weights().or(recipe.weights),
         ..recipe.clone()
     };
     if let Some(calibration) = &mut compiled.calibration {

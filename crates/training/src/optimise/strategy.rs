@@ -1,11 +1,11 @@
 //! The optimisation strategies, by name.
 
-use pilotage_compiler::{OnGateFailure, Precision};
+use pilotage_compiler::{OnGateFailure, Precision, WeightsRecipe};
 use serde::Deserialize;
 
 /// A way to make a trained network smaller or faster.
 ///
-/// The first six only choose how `pilotage compile` compiles the trained model. The others train it
+/// The first seven only choose how `pilotage compile` compiles the trained model. The others train it
 /// further; each starts from the trained model itself, never from the result of another strategy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -22,6 +22,8 @@ pub enum Strategy {
     Int8Mixed,
     /// INT8 from the input to the outputs.
     Int8Integer,
+    /// INT8 with 4-bit weights in large fully connected layers, in groups of 64.
+    Int4,
     /// Quantization-aware training.
     Qat,
     /// Magnitude pruning; the pruned share grows along a polynomial.
@@ -56,6 +58,7 @@ impl Strategy {
             Self::Int8 => "int8",
             Self::Int8Mixed => "int8-mixed",
             Self::Int8Integer => "int8-integer",
+            Self::Int4 => "int4",
             Self::Qat => "qat",
             Self::Prune => "prune",
             Self::PruneInt8 => "prune-int8",
@@ -80,6 +83,7 @@ impl Strategy {
                 | Self::Int8
                 | Self::Int8Mixed
                 | Self::Int8Integer
+                | Self::Int4
         )
     }
 
@@ -100,6 +104,11 @@ impl Strategy {
             Self::Int8Integer => Precision::Int8Integer,
             _ => Precision::Int8,
         }
+    }
+
+    /// How `pilotage compile` rounds the weights beyond the precision.
+    pub fn weights(self) -> Option<WeightsRecipe> {
+        (self == Self::Int4).then_some(WeightsRecipe { int4_group: 64 })
     }
 
     /// What `pilotage compile` does if the engine's error is too large.

@@ -280,7 +280,7 @@ fn every_strategy_buys_what_it_promises() {
     use clap::ValueEnum;
     plan.strategies = Strategy::value_variants().to_vec();
     let results = optimise(&plan, |_| ()).unwrap();
-    assert_eq!(results.len(), 17);
+    assert_eq!(results.len(), 18);
     let source = fs::metadata(folder.path().join("lane.onnx")).unwrap().len();
     let mut worst: f64 = 0.0;
     for result in &results {
@@ -299,6 +299,10 @@ fn every_strategy_buys_what_it_promises() {
             assert_same_answers(result, &bundle);
         }
         match strategy {
+            Strategy::Int4 => {
+                let recipe = fs::read_to_string(&result.toml).unwrap();
+                assert!(recipe.contains("int4_group = 64"), "{recipe}");
+            }
             Strategy::Prune => {
                 let zeros = zeros(&weights(onnx, ""));
                 assert!((0.78..0.82).contains(&zeros), "{zeros}");

@@ -42,13 +42,14 @@ const fn variant(
 pub const BASELINE: &str = "float32";
 
 /// Every strategy, and variants of some.
-pub const ROWS: [Row; 19] = [
+pub const ROWS: [Row; 20] = [
     row(BASELINE, "Float32"),
     row("float16", "Float16 weights"),
     row("int8-dynamic", "INT8, dynamic ranges"),
     row("int8", "INT8, calibrated ranges"),
     row("int8-mixed", "INT8, some layers in floating point"),
     row("int8-integer", "INT8 from input to outputs"),
+    row("int4", "INT8, 4-bit weights in large layers"),
     row("qat", "Quantization-aware training"),
     row("prune", "Pruning"),
     row("prune-int8", "Pruning, INT8"),
