@@ -12,6 +12,10 @@ const EVERY: u64 = 10;
 /// The share of the steps after which the pruned share is final. The rest only trains.
 const GROWTH: f64 = 0.6;
 
+/// Layers with fewer weights are not pruned. Nothing would be gained, and much lost: the last layer of
+/// PilotNet has 20 weights, and with four of them left, an output may be constant.
+const LEAST: usize = 512;
+
 /// The trained weights of convolutions and matrix products.
 fn weights(network: &Network) -> impl Iterator<Item = &Parameter> {
     let parameters = network.parameters().iter().zip(network.trained());
@@ -19,12 +23,17 @@ fn weights(network: &Network) -> impl Iterator<Item = &Parameter> {
     weights.map(|(parameter, _)| parameter)
 }
 
+/// Those of layers that are large enough to be pruned.
+fn large(network: &Network) -> impl Iterator<Item = &Parameter> {
+    weights(network).filter(|parameter| parameter.values().len() >= LEAST)
+}
+
 /// Prunes each layer by the share that `share` gives for its weights.
 fn prune_each(
     network: &mut Network,
     share: impl Fn(&Parameter) -> f64,
 ) -> Result<(), LearningError> {
-    let masks: Vec<(String, Vec<bool>)> = weights(network)
+    let masks: Vec<(String, Vec<bool>)> = large(network)
         .map(|p| (p.name().to_owned(), magnitude_mask(p.values(), share(p))))
         .collect();
     for (name, mask) in masks {
@@ -67,12 +76,12 @@ pub fn local(network: &mut Network, settings: &Settings) -> Result<(), LearningE
     })
 }
 
-/// Prunes the smallest weights of all layers together.
+/// Prunes the smallest weights of all those layers together.
 ///
 /// # Errors
 /// As [`polynomial`].
 pub fn global(network: &mut Network, share: f64) -> Result<(), LearningError> {
-    let (names, values): (Vec<String>, Vec<&[f32]>) = weights(network)
+    let (names, values): (Vec<String>, Vec<&[f32]>) = large(network)
         .map(|parameter| (parameter.name().to_owned(), parameter.values()))
         .unzip();
     let masks = magnitude_masks(&values, share);
