@@ -69,7 +69,7 @@ enum Task {
     /// Optimise the shipped network by every strategy, measure and drive the engines, and write
     /// docs/tables.md
     ///
-    /// This takes about an hour on two cores. Results are kept in target/tables: after an
+    /// This takes half an hour on two cores. Results are kept in target/tables: after an
     /// interruption, or with more strategies or seeds, the same command continues.
     Tables(tables::Options),
     /// Mutation testing: plant faults in the guard, and report those that its tests do not detect
