@@ -70,31 +70,25 @@ impl Source<'_> {
     /// The kind of the file, if its top-level keys show one. Serves messages, not decisions about a
     /// valid file.
     pub fn kind(&self) -> Option<FileKind> {
-        self.kind_by_own_keys().or_else(|| {
-            // An fp32 recipe may have no other keys.
-            let table: toml::Table = self.text.parse().ok()?;
-            let keys = ["model", "output", "domain"];
-            let has_all = keys.iter().all(|key| table.contains_key(*key));
-            has_all.then_some(FileKind::EngineRecipe)
-        })
+        self.kind_where(None)
     }
 
-    /// The only kind that has one of the file's top-level keys.
-    fn kind_by_own_keys(&self) -> Option<FileKind> {
+    /// The same where `expected` is the kind that the file should have.
+    fn kind_where(&self, expected: Option<FileKind>) -> Option<FileKind> {
         let table: toml::Table = self.text.parse().ok()?;
         let has = |key: &&str| table.contains_key(*key);
         let kinds = FileKind::ALL.into_iter();
         let mut kinds = kinds.filter(|kind| kind.keys().iter().any(has));
-        let kind = kinds.next()?;
-        kinds.next().is_none().then_some(kind)
-    }
-
-    /// The kind of the file, where `expected` is. A training recipe may have no other keys than an fp32
-    /// recipe has.
-    fn kind_but(&self, expected: FileKind) -> Option<FileKind> {
-        match expected {
-            FileKind::TrainingRecipe => self.kind_by_own_keys(),
-            _ => self.kind(),
+        match (kinds.next(), kinds.next()) {
+            (Some(kind), None) => Some(kind),
+            // An fp32 recipe may have no other keys, and neither may a training recipe.
+            (None, _)
+                if ["model", "output", "domain"].iter().all(has)
+                    && expected != Some(FileKind::TrainingRecipe) =>
+            {
+                Some(FileKind::EngineRecipe)
+            }
+            _ => None,
         }
     }
 
@@ -104,19 +98,20 @@ impl Source<'_> {
     /// # Errors
     /// As [`parse`](Self::parse).
     pub fn parse_as<T: DeserializeOwned>(&self, kind: FileKind) -> Result<T, ConfigError> {
-        self.parse().map_err(|error| match self.kind_but(kind) {
-            Some(found) if found != kind => ConfigError {
-                file: self.name().to_owned(),
-                line: None,
-                reason: format!(
-                    "is {}, not {}; {}",
-                    found.name(),
-                    kind.name(),
-                    found.command()
-                ),
-            },
-            _ => error,
-        })
+        self.parse()
+            .map_err(|error| match self.kind_where(Some(kind)) {
+                Some(found) if found != kind => ConfigError {
+                    file: self.name().to_owned(),
+                    line: None,
+                    reason: format!(
+                        "is {}, not {}; {}",
+                        found.name(),
+                        kind.name(),
+                        found.command()
+                    ),
+                },
+                _ => error,
+            })
     }
 }
 
@@ -166,6 +161,13 @@ mod tests {
         assert_eq!(kind(training), Some(FileKind::TrainingRecipe));
         let tuning = "model = \"m\"\n[[output]]\nmeaning = \"speed\"\n";
         assert_eq!(kind(tuning), None, "of either kind");
+        let both = "model = \"m\"\nprecision = \"int8\"\nnetwork = \"small\"\ndomain = \"simulated\"\n\
+                    [[output]]\nmeaning = \"speed\"\n";
+        assert_eq!(kind(both), None, "of two kinds");
+        let tuning = "model = \"m\"\ndomain = \"simulated\"\nepoch = 1\n[[output]]\nindex = 0\n";
+        let error = Source::new("it", tuning).parse_as::<Car>(FileKind::TrainingRecipe);
+        let error = error.unwrap_err().to_string();
+        assert!(!error.contains("recipe"), "its own error: {error}");
         assert_eq!(kind(""), None);
         assert_eq!(kind("not TOML"), None);
     }
