@@ -71,13 +71,7 @@ fn cells(
     row: Option<&Row>,
     reference: Option<&Driven>,
 ) -> Vec<String> {
-    let method = match (reference, row) {
-        (Some(reference), _) => reference.method,
-        (None, Some(row)) => row.method,
-        (None, None) => "",
-    };
-    let strategy = row.map_or_else(String::new, |row| results.strategy(row));
-    let mut cells = vec![method.to_owned(), strategy];
+    let mut cells = results.names(row, reference.map(|it| it.method));
     let drove = row.and_then(|row| driven(results, row.name, circuit));
     match drove {
         Some(drove) => {

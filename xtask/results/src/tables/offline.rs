@@ -61,13 +61,7 @@ pub fn section(results: &Results<'_>) -> String {
 }
 
 fn cells(results: &Results<'_>, row: Option<&Row>, reference: Option<&Offline>) -> Vec<String> {
-    let method = match (reference, row) {
-        (Some(reference), _) => reference.method,
-        (None, Some(row)) => row.method,
-        (None, None) => "",
-    };
-    let strategy = row.map_or_else(String::new, |row| results.strategy(row));
-    let mut cells = vec![method.to_owned(), strategy];
+    let mut cells = results.names(row, reference.map(|it| it.method));
     let own = row.and_then(|row| figures(results, row));
     cells.extend(own.unwrap_or_else(|| results.without_figures(row, OWN)));
     cells.push(reference.map_or_else(String::new, |it| it.framework.to_owned()));

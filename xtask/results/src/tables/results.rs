@@ -70,6 +70,14 @@ pub struct Results<'a> {
 const NO_GPU: &str = "not run: needs a GPU";
 
 impl Results<'_> {
+    /// The first two cells of a row: the reference's name of the method, or this project's, and the
+    /// strategy.
+    pub fn names(&self, row: Option<&Row>, reference: Option<&str>) -> Vec<String> {
+        let method = reference.or(row.map(|row| row.method)).unwrap_or_default();
+        let strategy = row.map_or_else(String::new, |row| self.strategy(row));
+        vec![method.to_owned(), strategy]
+    }
+
     /// The cell that names a strategy.
     pub fn strategy(&self, row: &Row) -> String {
         let made = self.engines.iter().find(|it| it.row == row);
