@@ -4,8 +4,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-pub use super::drive::RecordingOptions;
-use super::drive::{self, LogOptions, SimulatorOptions};
+use super::drive::{self, LogOptions, RecordingOptions, SimulatorOptions};
 
 /// Options of `pilotage record`.
 #[derive(Debug, clap::Args)]
