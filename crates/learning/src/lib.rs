@@ -30,4 +30,4 @@ pub use loss::Loss;
 pub use network::{Example, Fill, Losses, Network, RangeUpdate};
 pub use optimizer::{Decay, Optimizer, OptimizerState, Schedule};
 pub use parameter::{Form, Parameter, Role};
-pub use prune::{PolynomialSparsity, magnitude_mask, magnitude_masks};
+pub use prune::{PolynomialSparsity, magnitude_mask, magnitude_masks, two_of_four_mask};

@@ -160,6 +160,25 @@ impl Network {
         &self.settings.trained
     }
 
+    /// The axis of a layer's weights along which its inputs lie: the channels of a convolution (of one
+    /// group), the rows or columns of a matrix. `None` if the parameter has no weights of a layer.
+    pub fn input_axis(&self, name: &str) -> Option<usize> {
+        let index = self.parameter_index(name).ok()?;
+        let value = self.values[index];
+        let rank = self.parameters[index].shape().len();
+        let nodes = self.graph.nodes.iter();
+        let mut readers = nodes.filter(|node| node.inputs.contains(&value));
+        let reader = readers.next()?;
+        let position = reader.inputs.iter().position(|&v| v == value);
+        match (&reader.op, position) {
+            (Op::Conv(_), Some(1)) => Some(1),
+            (Op::Gemm(gemm), Some(1)) => Some(usize::from(gemm.transpose_b)),
+            (Op::MatMul, Some(1)) => rank.checked_sub(2),
+            (Op::MatMul, Some(0)) => rank.checked_sub(1),
+            _ => None,
+        }
+    }
+
     /// The number of elements of one sample of each input.
     pub fn input_sizes(&self) -> Vec<usize> {
         let slots = self.plan.inputs.iter();
