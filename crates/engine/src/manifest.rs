@@ -149,4 +149,8 @@ pub struct TensorRtRecipe {
     /// accelerator does not support.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dla_core: Option<u32>,
+    /// Whether kernels may be used that skip zeros, for weights of which two of each four neighbours
+    /// along the inputs are 0. TensorRT checks the weights itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sparse_weights: bool,
 }

@@ -221,6 +221,7 @@ impl<'a> Target<'a> {
             int8: int8 && library.typing() != Typing::ByModel,
             workspace: recipe.workspace_mib.map(|mib| mib as usize * 1024 * 1024),
             dla_core: recipe.dla_core,
+            sparse_weights: recipe.sparse_weights,
             timing_cache: timing_cache.as_ref(),
             detailed: true,
             progress: Some(progress),
@@ -395,6 +396,9 @@ fn with_options(precision: &str, recipe: &TensorRtRecipe) -> String {
     }
     if let Some(mib) = recipe.workspace_mib {
         text += &format!(", workspace {mib} MiB");
+    }
+    if recipe.sparse_weights {
+        text += ", sparse weights";
     }
     text
 }

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use pilotage_compiler::{LayerPrecision, Precision, Recipe, compile_recipe};
 use pilotage_config::Source;
 use pilotage_engine::{Bundle, GateLimits};
+use pilotage_graph::{Graph, ReadOptions, Tensor};
 use real::{checkout, headers, libraries};
 use tensorrt_rs::{
     BuildOptions, Owner, Plan, Product, Progress, Shims, TensorRt, TensorRtError, TrustedBytes,
@@ -208,6 +209,51 @@ fn the_shipped_model_becomes_a_plan_in_each_precision() {
     // A plan for one kind of device is at most as large as one for several.
     let one = build(&tensorrt, &shipped(), &DEVICES[..1]).unwrap();
     assert!(one.bytes.len() <= fp32.bytes.len());
+}
+
+/// `model` with the 2:4 pattern: of each four weights along the inputs, the last two are 0.
+fn two_of_four(model: &[u8]) -> Vec<u8> {
+    let mut graph = Graph::read(model, &ReadOptions::default()).unwrap();
+    for value in graph
+        .values
+        .iter_mut()
+        .filter(|value| value.shape.len() > 1)
+    {
+        let Some(weights) = value.constant.as_ref().and_then(Tensor::as_i8) else {
+            continue;
+        };
+        let taps: usize = value.shape[2..].iter().product();
+        let input = |index: usize| index / taps % value.shape[1];
+        let weights = weights.iter().enumerate();
+        let pruned = weights.map(|(index, &w)| if input(index) % 4 < 2 { w } else { 0 });
+        let pruned: Vec<i8> = pruned.collect();
+        value.constant = Some(Tensor::new(value.shape.clone(), pruned).unwrap());
+    }
+    graph.write()
+}
+
+/// RTX chooses its kernels on the device, so that only the call is tested here.
+#[test]
+fn a_plan_is_built_with_sparse_weights() {
+    let (tensorrt, _shim) = rtx();
+    let engine = compiled(Precision::Int8);
+    let dense = &engine.sections["model.qdq.onnx"];
+    let sparse = two_of_four(dense);
+    for (name, model) in [("dense", dense), ("2:4", &sparse)] {
+        for sparse_weights in [false, true] {
+            let options = BuildOptions {
+                compute_capabilities: &DEVICES,
+                detailed: true,
+                sparse_weights,
+                ..BuildOptions::default()
+            };
+            let plan = tensorrt.build(model, &options).unwrap();
+            let report = plan.layers.unwrap();
+            let bytes = plan.bytes.len();
+            println!("{name}, sparse_weights = {sparse_weights}: {bytes} bytes\n{report}");
+            assert_eq!(multiplying(&layers(&report)).len(), 10, "{report}");
+        }
+    }
 }
 
 #[test]

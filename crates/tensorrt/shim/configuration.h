@@ -145,6 +145,11 @@ int32_t configure(IBuilder& builder, IBuilderConfig& config, tensorrt_rs_build c
     {
         config.setProfilingVerbosity(ProfilingVerbosity::kDETAILED);
     }
+    if ((build.flags & TENSORRT_RS_SPARSE_WEIGHTS) != 0)
+    {
+        // All versions have this flag; its number has changed in TensorRT 10.
+        config.setFlag(BuilderFlag::kSPARSE_WEIGHTS);
+    }
     int32_t const status = set_precision(builder, config, build, error);
     return status == TENSORRT_RS_OK ? set_device(builder, config, build, error) : status;
 }

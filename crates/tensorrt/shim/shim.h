@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 // Incremented with every change of meaning or layout below.
-#define TENSORRT_RS_SHIM_ABI 2
+#define TENSORRT_RS_SHIM_ABI 3
 
 enum tensorrt_rs_product { TENSORRT_RS_TENSORRT = 0, TENSORRT_RS_RTX = 1 };
 
@@ -75,6 +75,7 @@ enum tensorrt_rs_flags {
     TENSORRT_RS_INT8 = 2,            // the model is quantized; devices without fast INT8 are refused
     TENSORRT_RS_DETAILED = 4,        // the engine keeps the details of its layers for the report
     TENSORRT_RS_STRONGLY_TYPED = 8,  // each layer runs in the model's types (TENSORRT_RS_EITHER only)
+    TENSORRT_RS_SPARSE_WEIGHTS = 16,  // layers may skip zeros if 2 of 4 weights along the inputs are 0
 };
 
 struct tensorrt_rs_build {

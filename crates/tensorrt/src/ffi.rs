@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use libloading::Library;
 
 /// `TENSORRT_RS_SHIM_ABI`.
-pub(crate) const ABI: u32 = 2;
+pub(crate) const ABI: u32 = 3;
 
 pub(crate) const OK: i32 = 0;
 pub(crate) const PARSE: i32 = 2;
@@ -20,6 +20,7 @@ pub(crate) const FP16: u32 = 1;
 pub(crate) const INT8: u32 = 2;
 pub(crate) const DETAILED: u32 = 4;
 pub(crate) const STRONGLY_TYPED: u32 = 8;
+pub(crate) const SPARSE_WEIGHTS: u32 = 16;
 
 pub(crate) const BY_FLAGS: i32 = 0;
 pub(crate) const EITHER: i32 = 1;

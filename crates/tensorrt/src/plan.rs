@@ -41,6 +41,9 @@ pub struct BuildOptions<'a> {
     pub workspace: Option<usize>,
     /// Run the layers that it supports on this DLA core, and the rest on the GPU.
     pub dla_core: Option<u32>,
+    /// Layers may use kernels that skip zeros, if two of each four neighbouring weights along the
+    /// inputs are 0. TensorRT checks that itself; other layers are built as without this option.
+    pub sparse_weights: bool,
     /// [`Plan::timing_cache`] of an earlier build on the same device.
     pub timing_cache: Option<&'a TrustedBytes>,
     /// The devices to build for, for example 86 for 8.6. TensorRT-RTX only. Empty: this machine's.
@@ -91,7 +94,8 @@ impl TensorRt {
             flags: flag(options.fp16, ffi::FP16)
                 | flag(options.int8, ffi::INT8)
                 | flag(options.detailed, ffi::DETAILED)
-                | flag(options.strongly_typed, ffi::STRONGLY_TYPED),
+                | flag(options.strongly_typed, ffi::STRONGLY_TYPED)
+                | flag(options.sparse_weights, ffi::SPARSE_WEIGHTS),
             dla_core: match options.dla_core {
                 Some(core) => i32::try_from(core)
                     .map_err(|_| unsupported("there is no DLA core of that number"))?,

@@ -240,7 +240,7 @@ fn a_damaged_shim_is_not_opened() {
     let shim = folder.path().join(shim.file_name().unwrap());
     library(
         &shim,
-        "struct { unsigned abi; int product, version, parser, typing; } info = {2, 1, 10701, 200, 2};\n\
+        "struct { unsigned abi; int product, version, parser, typing; } info = {3, 1, 10701, 200, 2};\n\
          const void *tensorrt_rs_shim_describe(void) { return &info; }\n",
     );
     let sum = Command::new("sha256sum").arg(&shim).output().unwrap();

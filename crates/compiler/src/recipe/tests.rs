@@ -119,6 +119,7 @@ correct_biases = false
 workspace_mib = 256
 timing_cache = false
 dla_core = 0
+sparse_weights = true
 "#;
     let recipe = Recipe::parse("net.toml", text).unwrap();
     assert_eq!(recipe.on_gate_failure, OnGateFailure::Mixed);
@@ -134,6 +135,7 @@ dla_core = 0
         LayerPrecision::Fp16
     );
     assert_eq!(recipe.tensorrt.dla_core, Some(0));
+    assert!(recipe.tensorrt.sparse_weights);
 
     let refused = |from: &str, to: &str| {
         assert!(text.contains(from), "{from}");

@@ -2,7 +2,10 @@
 
 use std::fs;
 
+use pilotage_engine::Bundle;
 use pilotage_graph::{ElementType, Graph, Op, ReadOptions};
+
+use serde_json::json;
 
 use crate::stand_in::{Machine, real};
 
@@ -44,10 +47,20 @@ fn each_version_of_tensorrt_builds_and_runs_a_plan_and_reports_each_failed_call(
         let expected = match version.parts() {
             (..10, ..) => "int8 \n",
             (10, ..) => "typed \n",
-            _ => "",
+            _ => "\n",
         };
-        let flags = fs::read_to_string(flags).unwrap_or_default();
-        assert_eq!(flags, expected, "{version}");
+        let without = fs::read_to_string(&flags).unwrap();
+        assert_eq!(without, expected, "{version}");
+        // Another plan, with the builder's flag.
+        let bytes = fs::read(machine.path("engine")).unwrap();
+        let mut bundle = Bundle::read(&bytes).unwrap();
+        bundle.manifest.recipe["tensorrt"] = json!({"sparse_weights": true});
+        fs::write(machine.path("engine"), bundle.write().unwrap()).unwrap();
+        machine.run(&[("STAND_IN_FLAGS", flags.to_str().unwrap())]);
+        let with = fs::read_to_string(&flags).unwrap();
+        let sparse = expected.replace('\n', "sparse \n");
+        assert_eq!(with, format!("{expected}{sparse}"), "{version}");
+        fs::write(machine.path("engine"), &bytes).unwrap();
         for environment in [
             ("PILOTAGE_TEST_NO_GRAPH", "0"),
             ("STAND_IN_INTEGRATED", "0"),

@@ -177,6 +177,7 @@ const FP16: u32 = 1;
 const INT8: u32 = 2;
 const DETAILED: u32 = 4;
 const STRONGLY_TYPED: u32 = 8;
+const SPARSE_WEIGHTS: u32 = 16;
 
 /// TensorRT 10 takes each layer's type from the model, so that layers kept in float32 are computed
 /// in float32. A plan that replaces an INT8 plan has float32 types, and may run in FP16.
@@ -197,10 +198,26 @@ fn tensorrt_10_builds_networks_that_are_strongly_typed() {
     assert_eq!(flags(&machine, &[]), [FP16 | DETAILED]);
 }
 
+/// The plan that replaces an INT8 plan has the same zeros.
+#[test]
+fn every_plan_of_a_recipe_with_sparse_weights_may_skip_zeros() {
+    let machine = Machine::with("[tensorrt]\nsparse_weights = true\n");
+    machine.answers("answers", 0, |answer| answer);
+    let slow = [("STAND_IN_SLOW_INT8", "1")];
+    assert_eq!(
+        flags(&machine, &slow),
+        [
+            INT8 | DETAILED | STRONGLY_TYPED | SPARSE_WEIGHTS,
+            FP16 | DETAILED | SPARSE_WEIGHTS
+        ]
+    );
+}
+
 #[test]
 fn a_dla_gets_the_model_in_fp16() {
-    let machine =
-        Machine::with("[tensorrt]\ndla_core = 0\nworkspace_mib = 64\ntiming_cache = false\n");
+    let machine = Machine::with(
+        "[tensorrt]\ndla_core = 0\nworkspace_mib = 64\ntiming_cache = false\nsparse_weights = true\n",
+    );
     machine.answers("answers", 0, |answer| answer);
     let output = machine.run(&[]);
     assert!(output.starts_with("fp16, from int8 on "), "{output}");
@@ -213,7 +230,7 @@ fn a_dla_gets_the_model_in_fp16() {
     };
     let key = String::from_utf8_lossy(&fs::read(plan).unwrap()).into_owned();
     assert!(
-        key.contains("precision: fp16, from int8, DLA core 0, workspace 64 MiB\n"),
+        key.contains("precision: fp16, from int8, DLA core 0, workspace 64 MiB, sparse weights\n"),
         "{key}"
     );
     assert!(machine.times().is_empty());

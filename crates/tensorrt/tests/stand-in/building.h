@@ -2,7 +2,7 @@
 // model. It demands what NVIDIA's headers, or TensorRT's own messages, demand of a build in the version
 // it is compiled as.
 //
-//   STAND_IN_FLAGS=FILE   appends a line for each build: the precisions that are allowed, and `typed`
+//   STAND_IN_FLAGS=FILE   appends a line for each build: the precisions that are allowed, `typed`, and `sparse`
 #ifndef STAND_IN_BUILDING_H
 #define STAND_IN_BUILDING_H
 
@@ -149,6 +149,7 @@ public:
 #if STAND_IN_SINCE(8, 6)
         demand(mTable.auxiliary == 0, "an inference may use other streams than the caller's");
 #endif
+        std::string words;
 #if STAND_IN_SINCE(11, 0)
         static_cast<void>(typed);
         static_cast<void>(model);
@@ -157,9 +158,10 @@ public:
         bool const quantized = model.find("QuantizeLinear") != std::string::npos;
         demand(!typed || (!fp16 && !int8), "a strongly typed network takes no precision flags");
         demand(typed || int8 == quantized, "INT8 must be allowed for a quantized model, and for no other");
-        std::string const words = std::string(typed ? "typed " : "") + (fp16 ? "fp16 " : "") + (int8 ? "int8 " : "");
-        stand_in_append("STAND_IN_FLAGS", words.c_str());
+        words = std::string(typed ? "typed " : "") + (fp16 ? "fp16 " : "") + (int8 ? "int8 " : "");
 #endif
+        words += has(BuilderFlag::kSPARSE_WEIGHTS) ? "sparse " : "";
+        stand_in_append("STAND_IN_FLAGS", words.c_str());
     }
 
 private:
