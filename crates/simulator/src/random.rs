@@ -48,6 +48,13 @@ impl Random {
         ((self.unit() * bound as f64) as usize).min(bound.saturating_sub(1))
     }
 
+    /// Puts `items` into a random order (Fisher, Yates).
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
+    }
+
     /// True with probability `share`.
     pub fn chance(&mut self, share: f64) -> bool {
         self.unit() < share

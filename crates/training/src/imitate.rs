@@ -87,7 +87,12 @@ pub enum ImitateError {
 /// is proportional to v. Therefore steering is weighted by the square of the speed: 4 at 8 m/s.
 pub fn importance(wanted: [f32; OUTPUTS]) -> [f32; OUTPUTS] {
     let (speed, _) = physical(wanted);
-    [1.0, (speed * speed / 16.0).clamp(1.0, 16.0)]
+    [1.0, by_speed(speed)]
+}
+
+/// The weight of a squared error of the yaw rate at a speed in m/s.
+pub(crate) fn by_speed(speed: f32) -> f32 {
+    (speed * speed / 16.0).clamp(1.0, 16.0)
 }
 
 /// Gathers frames and trains, round after round, and returns the student. `data` contains the
@@ -179,7 +184,7 @@ fn train(
                 mirrored: random.chance(0.5),
             })
             .collect();
-        shuffle(&mut samples, &mut random);
+        random.shuffle(&mut samples);
         let epoch_seed = random.bits();
         let mut squares = 0.0;
         for samples in samples.chunks(plan.batch) {
@@ -230,10 +235,4 @@ pub fn report(student: &mut Student) -> Result<(), VisionError> {
         ));
     }
     Ok(())
-}
-
-fn shuffle(samples: &mut [Sample], random: &mut Random) {
-    for last in (1..samples.len()).rev() {
-        samples.swap(last, random.below(last + 1));
-    }
 }

@@ -82,9 +82,7 @@ impl Balance {
             let times = (sum.floor() - before) as usize;
             drawn.extend(std::iter::repeat_n(index, times));
         }
-        for last in (1..drawn.len()).rev() {
-            drawn.swap(last, random.below(last + 1));
-        }
+        random.shuffle(&mut drawn);
         drawn
     }
 }

@@ -147,9 +147,7 @@ fn by_drives(places: &[Place], steering: &[f32], share: f64, seed: u64) -> Optio
     let wanted = share * places.len() as f64;
     let held = most_alike(&parts, seed, |random| {
         let mut order: Vec<usize> = (0..drives.len()).collect();
-        for last in (1..order.len()).rev() {
-            order.swap(last, random.below(last + 1));
-        }
+        random.shuffle(&mut order);
         let mut held = vec![false; drives.len()];
         let mut count = 0;
         for drive in order {
