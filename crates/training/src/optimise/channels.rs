@@ -8,8 +8,11 @@
 mod analysis;
 mod follow;
 
+use std::time::Duration;
+
 use pilotage_graph::{Graph, GraphError, Op, Tensor};
 
+use super::inference_time::TimeError;
 use analysis::Analysis;
 
 /// The least share of a layer's channels that stay.
@@ -28,6 +31,24 @@ pub enum ChannelsError {
         least: f64,
         /// The share that was requested.
         wanted: f64,
+    },
+    /// The network would not be fast enough.
+    #[error(
+        "with the fewest channels that structured pruning leaves, this network takes {:.1} us on this \
+         machine, not {:.1}; raise optimise.microseconds, or use \"distill\"",
+        1e6 * least.as_secs_f64(), 1e6 * wanted.as_secs_f64()
+    )]
+    Time {
+        /// The time that can be reached.
+        least: Duration,
+        /// The time that was requested.
+        wanted: Duration,
+    },
+    /// The time cannot be measured.
+    #[error("the time of the network cannot be measured: {reason}")]
+    Measure {
+        /// Why.
+        reason: TimeError,
     },
     /// The smaller graph is not valid. This is a defect of this crate.
     #[error("the pruned graph is invalid ({0}); report this as a defect of Pilotage")]
@@ -53,6 +74,35 @@ pub struct Smaller {
     pub removed: Vec<(String, usize)>,
 }
 
+/// Removes the least important channels of `graph`, until it takes at most `wanted` by `measure`. As few
+/// as possible are removed, within a hundredth of the multiply-adds.
+///
+/// # Errors
+/// When `measure` fails, or the network with the fewest channels takes longer.
+pub fn prune_to_time(
+    graph: &Graph,
+    wanted: Duration,
+    mut measure: impl FnMut(&Graph) -> Result<Duration, TimeError>,
+) -> Result<Smaller, ChannelsError> {
+    let mut best = remove(graph, 0.0)?;
+    let mut measure =
+        |graph: &Graph| measure(graph).map_err(|reason| ChannelsError::Measure { reason });
+    let least = measure(&best.graph)?;
+    if least > wanted {
+        return Err(ChannelsError::Time { least, wanted });
+    }
+    let (mut fits, mut all) = (best.multiply_adds / best.before.max(1.0), 1.0);
+    while all - fits > 0.01 {
+        let share = 0.5 * (fits + all);
+        let smaller = remove(graph, share)?;
+        match measure(&smaller.graph)? <= wanted {
+            true => (fits, best) = (share, smaller),
+            false => all = share,
+        }
+    }
+    Ok(best)
+}
+
 /// Removes the least important channels of `graph`, until its layers have at most `share` of the
 /// multiply-adds. At least an eighth of each layer's channels stay.
 ///
@@ -62,6 +112,18 @@ pub struct Smaller {
 /// # Errors
 /// When not enough channels can be removed.
 pub fn prune(graph: &Graph, share: f64) -> Result<Smaller, ChannelsError> {
+    let smaller = remove(graph, share)?;
+    match smaller.multiply_adds > share * smaller.before {
+        true => Err(ChannelsError::Share {
+            least: smaller.multiply_adds / smaller.before.max(1.0),
+            wanted: share,
+        }),
+        false => Ok(smaller),
+    }
+}
+
+/// Removes channels until at most `share` is left, or no more can be removed.
+fn remove(graph: &Graph, share: f64) -> Result<Smaller, GraphError> {
     let analysis = Analysis::of(graph);
     let count = analysis.channels.len();
     let mut kept = vec![true; count];
@@ -89,12 +151,6 @@ pub fn prune(graph: &Graph, share: f64) -> Result<Smaller, ChannelsError> {
             left[analysis.channels[channel].layer] -= 1;
         }
         now = analysis.multiply_adds(&kept);
-    }
-    if now > share * before {
-        return Err(ChannelsError::Share {
-            least: now / before.max(1.0),
-            wanted: share,
-        });
     }
     let removed = (0..count).filter(|&channel| !kept[channel]);
     let removed = removed.map(|channel| {

@@ -9,8 +9,12 @@ use super::OptimiseError;
 use super::strategy::Strategy;
 use super::task::Task;
 use crate::cloning::augment::Values;
-use crate::cloning::fit::LAST_RATE;
+
 use crate::progress;
+
+/// The share of the initial learning rate that is left at the end. The network has learned already:
+/// with much more, the last steps would leave it less exact than it was.
+const LAST: f64 = 0.001;
 
 /// Changes a network before a step: the step's number and the number of steps. Returns whether the
 /// network has its final form.
@@ -110,11 +114,11 @@ impl<'a> Course<'a> {
         network: Network,
         mut stage: Stage<'_>,
     ) -> Result<(Network, Candidate), OptimiseError> {
-        let settings = &self.task.recipe.settings;
+        let settings = &self.task.settings;
         let epochs = settings.passes(self.strategy);
         let batches = self.task.split.learned.len().div_ceil(settings.batch);
         let steps = epochs as u64 * batches.max(1) as u64;
-        let mut learner = Learner::new(network, Training::adam(self.rate(), steps, LAST_RATE))?;
+        let mut learner = Learner::new(network, Training::adam(self.rate(), steps, LAST))?;
         self.stages += 1;
         let mut best: Option<Candidate> = None;
         if (stage.reform)(learner.network_mut(), 0, steps)? {
@@ -131,6 +135,11 @@ impl<'a> Course<'a> {
                 continue;
             }
             let (error, answers) = self.measure(learner.network_mut(), &stage)?;
+            pilotage_console::say_always(format_args!(
+                "{}, pass {} of {epochs}: error on held-back frames {error:.4}",
+                stage.name,
+                epoch + 1
+            ));
             if best.as_ref().is_none_or(|it| error < it.error) {
                 let graph = (stage.export)(learner.network())?;
                 best = Some(Candidate {
@@ -149,7 +158,7 @@ impl<'a> Course<'a> {
     }
 
     fn rate(&self) -> f64 {
-        self.task.recipe.settings.initial_rate(self.strategy)
+        self.task.settings.initial_rate(self.strategy)
     }
 
     fn diverged(&self, stage: &Stage<'_>) -> OptimiseError {
@@ -166,7 +175,7 @@ impl<'a> Course<'a> {
         stage: &mut Stage<'_>,
         (epoch, epochs, steps): (usize, usize, u64),
     ) -> Result<(), OptimiseError> {
-        let settings = &self.task.recipe.settings;
+        let settings = &self.task.settings;
         let mut random = Random::stream(settings.seed, (self.stages << 32) | epoch as u64);
         let drawn = self.task.draw(&mut random);
         let seed = random.bits();
@@ -194,8 +203,8 @@ impl<'a> Course<'a> {
             (task.change(&mut random), random.bits())
         };
         let share = match task.needs_teacher() {
-            true => task.recipe.settings.teacher.max(f64::MIN_POSITIVE),
-            false => task.recipe.settings.teacher,
+            true => task.settings.teacher.max(f64::MIN_POSITIVE),
+            false => task.settings.teacher,
         };
         let size = self.teacher.output_size();
         let answers = match share > 0.0 {

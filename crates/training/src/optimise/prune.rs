@@ -2,7 +2,7 @@
 
 use pilotage_learning::{
     Form, LearningError, Network, Parameter, PolynomialSparsity, Role, magnitude_mask,
-    magnitude_masks,
+    magnitude_masks, two_of_four_mask,
 };
 
 use super::recipe::Settings;
@@ -28,18 +28,26 @@ fn large(network: &Network) -> impl Iterator<Item = &Parameter> {
     weights(network).filter(|parameter| parameter.values().len() >= LEAST)
 }
 
-/// Prunes each layer by the share that `share` gives for its weights.
-fn prune_each(
+/// Prunes each layer by the mask that `mask` gives for its weights.
+fn prune_by(
     network: &mut Network,
-    share: impl Fn(&Parameter) -> f64,
+    mask: impl Fn(&Network, &Parameter) -> Vec<bool>,
 ) -> Result<(), LearningError> {
     let masks: Vec<(String, Vec<bool>)> = large(network)
-        .map(|p| (p.name().to_owned(), magnitude_mask(p.values(), share(p))))
+        .map(|p| (p.name().to_owned(), mask(network, p)))
         .collect();
     for (name, mask) in masks {
         network.prune(&name, mask)?;
     }
     Ok(())
+}
+
+/// Prunes each layer by the share that `share` gives for its weights.
+fn prune_each(
+    network: &mut Network,
+    share: impl Fn(&Parameter) -> f64,
+) -> Result<(), LearningError> {
+    prune_by(network, |_, p| magnitude_mask(p.values(), share(p)))
 }
 
 /// The pruned share grows along a polynomial: for [`super::fit::Reform`].
@@ -73,6 +81,21 @@ pub fn local(network: &mut Network, settings: &Settings) -> Result<(), LearningE
     prune_each(network, |parameter| match parameter.shape().len() {
         4 => settings.convolutions,
         _ => settings.dense,
+    })
+}
+
+/// Prunes two of each four neighbouring inputs of convolutions and fully connected layers. Layers of
+/// fewer than four inputs, such as depthwise convolutions, keep all weights.
+///
+/// # Errors
+/// As [`polynomial`].
+pub fn two_of_four(network: &mut Network) -> Result<(), LearningError> {
+    prune_by(network, |network, parameter| {
+        let (values, shape) = (parameter.values(), parameter.shape());
+        match network.input_axis(parameter.name()) {
+            Some(axis) => two_of_four_mask(values, shape, axis),
+            None => vec![true; values.len()],
+        }
     })
 }
 

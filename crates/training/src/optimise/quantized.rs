@@ -21,28 +21,32 @@ const CALIBRATED: usize = 1000;
 
 /// The graph that the compiler quantizes: its input is pixels minus 128, batch normalization is part
 /// of the layers.
-fn compiled_form(task: &Task<'_>, model: &SourceModel) -> Graph {
-    let mut graph = model.graph.clone();
-    take_pixels(&mut graph, model.input, &task.recipe.compile.input, 128);
+///
+/// The picture is the only input: others have become constants.
+pub fn compiled_form(task: &Task<'_>, mut graph: Graph) -> Graph {
+    if let [picture] = graph.inputs[..] {
+        take_pixels(&mut graph, picture, &task.recipe.compile.input, 128);
+    }
     simplify(&graph)
 }
 
-/// Trains `model` in the engine's arithmetic, as `strategy` says. The graph is a QDQ model with
-/// the input of `model`.
+/// Trains a network in the engine's arithmetic, as `strategy` says, beginning with `start`: the
+/// trained `model`, or the same with fewer channels. The graph is a QDQ model with the input of
+/// `model`.
 ///
 /// # Errors
 /// When the model has operators that cannot be trained, has no ranges, or the training diverges.
 pub fn train(
     task: &Task<'_>,
     model: &SourceModel,
+    start: Graph,
     strategy: Strategy,
 ) -> Result<Candidate, OptimiseError> {
-    let settings = &task.recipe.settings;
-    let graph = compiled_form(task, model);
+    let settings = &task.settings;
     let places = task.wanted.iter().map(|wanted| wanted.place).collect();
-    let teacher = Network::from_graph(&graph)?;
+    let teacher = Network::from_graph(&compiled_form(task, model.graph.clone()))?;
     let mut course = Course::new((task, strategy), teacher, task.pixels(), places);
-    let mut network = Network::from_graph(&graph)?;
+    let mut network = Network::from_graph(&compiled_form(task, start))?;
     set_rates(&mut network)?;
     let as_float = |network: &Network| Ok(network.to_graph()?);
     if matches!(strategy, Strategy::Pqat | Strategy::Pcqat) {
@@ -53,7 +57,7 @@ pub fn train(
         };
         network = course.run(network, stage)?.0;
     }
-    if matches!(strategy, Strategy::Cqat | Strategy::Pcqat) {
+    if strategy.clusters() {
         prune::cluster(&mut network, settings)?;
         let stage = Stage {
             name: "clustering",
@@ -67,6 +71,7 @@ pub fn train(
         name: "quantization-aware training",
         reform: &mut |network, step, steps| match strategy {
             Strategy::PruneQat => prune::polynomial(network, settings, (step, steps)),
+            Strategy::PruneTwoOfFour if step == 0 => prune::two_of_four(network).map(|()| true),
             _ => Ok(true),
         },
         export: &|network| {
@@ -123,6 +128,6 @@ fn quantize(task: &Task<'_>, network: &mut Network) -> Result<(), OptimiseError>
     let method = recipe.calibration.as_ref().map_or(Method::Mse, Method::of);
     let wanted = values(&graph, &options)?;
     let ranges = calibrate(&graph, last, &wanted, &pictures, method, Run::ALONE)?;
-    network.quantize(&options, &ranges, task.recipe.settings.ranges.update())?;
+    network.quantize(&options, &ranges, task.settings.ranges.update())?;
     Ok(())
 }

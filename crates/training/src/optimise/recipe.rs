@@ -45,9 +45,9 @@ pub struct Settings {
     /// The strategy, unless the command line names some.
     pub strategy: Option<Strategy>,
     /// Passes over the frames; a strategy with several stages makes as many in each. If absent, 6,
-    /// or 30 for distillation.
+    /// 20 where the pruned share grows, or 30 for distillation.
     pub epochs: Option<usize>,
-    /// Adam's initial learning rate, which falls along a cosine to a twentieth. If absent, 0.0002,
+    /// Adam's initial learning rate, which falls along a cosine to a thousandth. If absent, 0.0002,
     /// or 0.001 for distillation.
     pub rate: Option<f64>,
     /// Pictures in a batch.
@@ -63,6 +63,9 @@ pub struct Settings {
     /// Global pruning: the pruned share of all weights, 0.3 if absent. Structured pruning: the share
     /// of the multiply-adds that is left, 0.5 if absent.
     pub share: Option<f64>,
+    /// Structured pruning: the time that an inference of the INT8 engine may take on this machine, on
+    /// one thread, us; instead of `share`.
+    pub microseconds: Option<f64>,
     /// The clusters of each layer; zero is one of them where pruned weights stay pruned.
     pub clusters: usize,
     /// Distillation: the network that learns.
@@ -91,9 +94,10 @@ impl Default for Settings {
             convolutions: 0.3,
             dense: 0.5,
             share: None,
+            microseconds: None,
             clusters: 16,
             student: NetworkKind::Small,
-            teacher: 0.5,
+            teacher: 0.8,
             ranges: Ranges::Learned,
             held_back: 0.15,
             block_s: 10.0,
@@ -227,6 +231,12 @@ impl Settings {
     pub fn passes(&self, strategy: Strategy) -> usize {
         let default = match strategy {
             Strategy::Distill => 30,
+            // What is left has to learn what was lost.
+            Strategy::Prune
+            | Strategy::PruneInt8
+            | Strategy::PruneQat
+            | Strategy::Pqat
+            | Strategy::Pcqat => 20,
             _ => 6,
         };
         self.epochs.unwrap_or(default)
@@ -274,6 +284,18 @@ impl Settings {
             .is_some_and(|share| !(share > 0.0 && share < 1.0))
         {
             return wrong("share", "must be above 0 and below 1");
+        }
+        if self
+            .microseconds
+            .is_some_and(|limit| !(1.0..=1e6).contains(&limit))
+        {
+            return wrong("microseconds", "must be 1 to 1000000");
+        }
+        if self.microseconds.is_some() && self.share.is_some() {
+            return wrong(
+                "microseconds",
+                "cannot be combined with `share`: remove one of them",
+            );
         }
         if !(2..=255).contains(&self.clusters) {
             return wrong("clusters", "must be 2 to 255");

@@ -36,6 +36,10 @@ pub enum Strategy {
     PruneGlobal,
     /// Magnitude pruning during quantization-aware training.
     PruneQat,
+    /// Two of each four weights pruned along the inputs, kept pruned in quantization-aware training.
+    #[serde(rename = "prune-2-4")]
+    #[value(name = "prune-2-4")]
+    PruneTwoOfFour,
     /// Clustered weights, kept clustered in quantization-aware training.
     Cqat,
     /// Pruned weights, kept pruned in quantization-aware training.
@@ -44,6 +48,10 @@ pub enum Strategy {
     Pcqat,
     /// Whole channels removed, then fine-tuned: a smaller network.
     Structured,
+    /// The same, then quantization-aware training.
+    StructuredQat,
+    /// The same, with clustered weights in quantization-aware training.
+    StructuredCqat,
     /// A smaller named network that learns the answers of the trained one.
     Distill,
 }
@@ -65,10 +73,13 @@ impl Strategy {
             Self::PruneLocal => "prune-local",
             Self::PruneGlobal => "prune-global",
             Self::PruneQat => "prune-qat",
+            Self::PruneTwoOfFour => "prune-2-4",
             Self::Cqat => "cqat",
             Self::Pqat => "pqat",
             Self::Pcqat => "pcqat",
             Self::Structured => "structured",
+            Self::StructuredQat => "structured-qat",
+            Self::StructuredCqat => "structured-cqat",
             Self::Distill => "distill",
         }
     }
@@ -91,8 +102,28 @@ impl Strategy {
     pub fn is_quantized(self) -> bool {
         matches!(
             self,
-            Self::Qat | Self::PruneQat | Self::Cqat | Self::Pqat | Self::Pcqat
+            Self::Qat
+                | Self::PruneQat
+                | Self::PruneTwoOfFour
+                | Self::Cqat
+                | Self::Pqat
+                | Self::Pcqat
+                | Self::StructuredQat
+                | Self::StructuredCqat
         )
+    }
+
+    /// Whether whole channels are removed.
+    pub fn removes_channels(self) -> bool {
+        matches!(
+            self,
+            Self::Structured | Self::StructuredQat | Self::StructuredCqat
+        )
+    }
+
+    /// Whether weights are clustered.
+    pub fn clusters(self) -> bool {
+        matches!(self, Self::Cqat | Self::Pcqat | Self::StructuredCqat)
     }
 
     /// The precision in which `pilotage compile` compiles the result.
@@ -109,6 +140,11 @@ impl Strategy {
     /// How `pilotage compile` rounds the weights beyond the precision.
     pub fn weights(self) -> Option<WeightsRecipe> {
         (self == Self::Int4).then_some(WeightsRecipe { int4_group: 64 })
+    }
+
+    /// Whether TensorRT may use kernels for weights of which two of each four are 0.
+    pub fn sparse_weights(self) -> bool {
+        self == Self::PruneTwoOfFour
     }
 
     /// What `pilotage compile` does if the engine's error is too large.

@@ -19,7 +19,7 @@ const OUTPUT: &str = "controls";
 /// # Errors
 /// When the network cannot have this input, or a control is one of several bins.
 pub fn student(task: &Task<'_>) -> Result<Graph, OptimiseError> {
-    let (settings, input) = (&task.recipe.settings, &task.recipe.compile.input);
+    let (settings, input) = (&task.settings, &task.recipe.compile.input);
     if task
         .wanted
         .iter()

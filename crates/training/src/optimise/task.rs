@@ -2,19 +2,19 @@
 
 use pilotage_compiler::SourceModel;
 use pilotage_dataset::Record;
-use pilotage_engine::Output;
+use pilotage_engine::{Meaning, Output};
 use pilotage_graph::Graph;
 use pilotage_learning::Network;
 use pilotage_simulator::Random;
 use pilotage_vision::Preprocess;
 
-use super::recipe::OptimiseRecipe;
+use super::recipe::{OptimiseRecipe, Settings};
 use crate::cloning::augment::{Change, Values, per_width};
-use crate::cloning::balance::Balance;
 use crate::cloning::fit::{LEAST_DEVIATION, values};
 use crate::cloning::frames::Frames;
 use crate::cloning::recipe::LearnedOutput;
 use crate::cloning::split::Split;
+use crate::imitate::by_speed;
 
 /// One number that the car uses.
 #[derive(Debug, Clone)]
@@ -94,13 +94,14 @@ fn place(graph: &Graph, output: &Output) -> usize {
 pub struct Task<'a> {
     /// The recipe.
     pub recipe: &'a OptimiseRecipe,
+    /// The course of the training: the recipe's, unless it is changed.
+    pub settings: Settings,
     /// All frames.
     pub frames: &'a Frames,
     /// Which of them are learned and held back.
     pub split: &'a Split,
     /// The numbers that the car uses.
     pub wanted: Vec<Wanted>,
-    balance: Balance,
     per_width: f64,
     /// For each held-back frame and number, the control that the error is measured against, in the
     /// car's unit, and the deviation of each.
@@ -125,8 +126,8 @@ impl<'a> Task<'a> {
         });
         let steering: Vec<f32> = steering.collect();
         let mut task = Self {
-            balance: Balance::of(&steering, turning.is_some()),
             recipe,
+            settings: recipe.settings,
             frames,
             split,
             per_width: per_width(&recipe.augment, deviation(&steering)),
@@ -181,10 +182,13 @@ impl<'a> Task<'a> {
         vec![std::array::from_fn(|byte| byte as f32 - 128.0); channels]
     }
 
-    /// The indices of the learned frames of one pass, in random order.
+    /// The indices of the learned frames of one pass, in random order. Each is used once: drawing
+    /// bends more often, as the training of a new network does, would shift the answers of one that
+    /// has learned.
     pub fn draw(&self, random: &mut Random) -> Vec<usize> {
-        let drawn = self.balance.draw(random);
-        drawn.into_iter().map(|at| self.split.learned[at]).collect()
+        let mut drawn = self.split.learned.clone();
+        random.shuffle(&mut drawn);
+        drawn
     }
 
     /// Writes a changed frame to a network's input, with `values` for its bytes.
@@ -231,8 +235,23 @@ impl<'a> Task<'a> {
                     (ratio * ratio) as f32
                 }
             };
+            let weight = match wanted.output.meaning {
+                Meaning::YawRate => weight * self.steering_weight(frame),
+                _ => weight,
+            };
             weights[place..][..elements].fill(weight);
         }
+    }
+
+    /// The weight of an error of the yaw rate in a frame, by the recorded speed; see
+    /// [`crate::imitate::importance`].
+    fn steering_weight(&self, frame: usize) -> f32 {
+        let mut speeds = self
+            .wanted
+            .iter()
+            .filter(|it| it.output.meaning == Meaning::Speed);
+        let label = speeds.next().and_then(|speed| speed.label);
+        label.map_or(1.0, |label| by_speed(self.frames.label(frame)[label]))
     }
 
     /// The mean of the expected values of each number, before its scale and offset.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use pilotage_compiler::{Network as Compiled, compile};
 use pilotage_engine::Bundle;
@@ -14,6 +15,7 @@ use pilotage_training::optimise::channels::{self, ChannelsError};
 use pilotage_training::optimise::recipe::OptimiseRecipe;
 use pilotage_training::optimise::strategy::Strategy;
 use pilotage_training::optimise::{OptimiseError, Optimised, Plan, optimise};
+use pilotage_training::search::{Merit, SearchPlan, front, search};
 
 use crate::support::{frame, pedals, steering};
 
@@ -257,6 +259,34 @@ fn levels(layers: &[Vec<i8>]) -> usize {
     layers.iter().map(count).max().unwrap()
 }
 
+/// Whether of each four neighbours along the inputs, which are axis 1 of `shape`, at least two are 0.
+fn is_two_of_four(weights: &[i8], shape: &[usize]) -> bool {
+    let taps: usize = shape[2..].iter().product();
+    let units = weights.chunks(shape[1] * taps);
+    let zeros = |group: &[i8], tap: usize| (0..4).filter(|i| group[i * taps + tap] == 0).count();
+    let mut groups = units.flat_map(|unit| unit.chunks_exact(4 * taps));
+    groups.all(|group| (0..taps).all(|tap| zeros(group, tap) >= 2))
+}
+
+/// The layers of which two of each four weights are 0 are those with enough inputs and weights.
+fn assert_two_of_four(bundle: &Bundle) {
+    let graph = Graph::read(&bundle.sections["model.qdq.onnx"], &ReadOptions::default()).unwrap();
+    let mut found = [0, 0];
+    for value in graph.values.iter().filter(|value| value.shape.len() > 1) {
+        let Some(weights) = value.constant.as_ref().and_then(Tensor::as_i8) else {
+            continue;
+        };
+        let large = value.shape[1] >= 4 && weights.len() >= 512;
+        found[usize::from(large)] += 1;
+        match large {
+            true => assert!(is_two_of_four(weights, &value.shape), "{}", value.name),
+            false => assert!(zeros(&[weights.to_vec()]) < 0.3, "{}", value.name),
+        }
+    }
+    // The first convolution has three inputs, and the last layer 48 weights.
+    assert_eq!(found, [2, 4]);
+}
+
 /// The engine computes the bits that training computed.
 fn assert_same_answers(result: &Optimised, bundle: &Bundle) {
     let engine = Compiled::of_plan(bundle.plan.clone(), false);
@@ -280,7 +310,7 @@ fn every_strategy_buys_what_it_promises() {
     use clap::ValueEnum;
     plan.strategies = Strategy::value_variants().to_vec();
     let results = optimise(&plan, |_| ()).unwrap();
-    assert_eq!(results.len(), 18);
+    assert_eq!(results.len(), 21);
     let source = fs::metadata(folder.path().join("lane.onnx")).unwrap().len();
     let mut worst: f64 = 0.0;
     for result in &results {
@@ -311,6 +341,15 @@ fn every_strategy_buys_what_it_promises() {
                 let zeros = zeros(&integers(&bundle));
                 assert!((0.78..0.87).contains(&zeros), "{strategy:?}: {zeros}");
             }
+            Strategy::PruneTwoOfFour => {
+                assert_two_of_four(&bundle);
+                assert!(bundle.manifest.tensorrt().unwrap().sparse_weights);
+                let recipe = fs::read_to_string(&result.toml).unwrap();
+                assert!(
+                    recipe.contains("[tensorrt]\nsparse_weights = true"),
+                    "{recipe}"
+                );
+            }
             Strategy::PruneLocal => {
                 let share = |name| zeros(&weights(onnx, name));
                 assert!((0.29..0.31).contains(&share("conv")), "{}", share("conv"));
@@ -332,10 +371,14 @@ fn every_strategy_buys_what_it_promises() {
                 assert!((0.78..0.87).contains(&zeros), "{zeros}");
                 assert!((3..=8).contains(&found), "{found}");
             }
-            Strategy::Structured => {
+            Strategy::Structured | Strategy::StructuredQat | Strategy::StructuredCqat => {
                 let share = result.multiply_adds.unwrap();
                 assert!((0.3..=0.5).contains(&share), "{share}");
                 assert!(fs::metadata(onnx).unwrap().len() < source * 3 / 4);
+                if strategy.clusters() {
+                    let found = levels(&integers(&bundle));
+                    assert!((3..=8).contains(&found), "{found}");
+                }
             }
             _ => {}
         }
@@ -362,6 +405,88 @@ fn no_strategy_depends_on_another() {
     plan.out = Some(folder.path().join("lane.onnx"));
     let error = optimise(&plan, |_| ()).unwrap_err();
     assert!(error.to_string().contains("lane"), "{error}");
+}
+
+/// As many channels stay as the time allows, which grows with the multiply-adds here.
+#[test]
+fn channels_are_removed_until_the_network_takes_the_time_that_is_asked_for() {
+    let whole = channels::prune(&connected(), 0.999).unwrap();
+    let micros = |graph: &Graph| {
+        let left = channels::prune(graph, 0.9999).unwrap().before;
+        Ok(Duration::from_secs_f64(1e-6 * 100.0 * left / whole.before))
+    };
+    let limit = Duration::from_micros(50);
+    let smaller = channels::prune_to_time(&connected(), limit, micros).unwrap();
+    let share = smaller.multiply_adds / smaller.before;
+    assert!((0.4..=0.5).contains(&share), "{share}");
+    let error = channels::prune_to_time(&connected(), Duration::from_micros(1), micros);
+    let error = error.unwrap_err();
+    assert!(matches!(error, ChannelsError::Time { .. }), "{error}");
+}
+
+/// The time of the small network is measured, and a limit that it keeps removes hardly anything.
+#[test]
+fn a_time_of_inference_can_be_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = project(folder.path());
+    let text = RECIPE.replace("epochs = 10", "epochs = 1\nmicroseconds = 900000");
+    fs::write(folder.path().join("lane.toml"), text).unwrap();
+    plan.strategies = vec![Strategy::Structured];
+    let made = optimise(&plan, |_| ()).unwrap();
+    assert!(
+        made[0].multiply_adds.unwrap() > 0.9,
+        "{:?}",
+        made[0].multiply_adds
+    );
+}
+
+#[test]
+fn a_search_finds_engines_that_no_other_surpasses() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = project(folder.path());
+    let text = RECIPE.replace("epochs = 10", "epochs = 2");
+    fs::write(folder.path().join("lane.toml"), text).unwrap();
+    let out = folder.path().join("found");
+    let search_plan = SearchPlan {
+        recipe: plan.recipe,
+        data: plan.data,
+        model: None,
+        out: out.clone(),
+        trial_epochs: 1,
+        force: false,
+    };
+    let mut trained = Vec::new();
+    let found = search(&search_plan, |name, is_full, merit| {
+        assert!(merit.error.is_finite() && merit.bytes > 0 && !merit.time.is_zero());
+        if is_full {
+            trained.push(name.to_owned());
+        }
+    })
+    .unwrap();
+    assert_eq!(found.tried.len() + found.impossible.len(), 15);
+    let full = found.tried.iter().filter(|it| it.full.is_some());
+    assert!(full.map(|it| &it.name).eq(&trained));
+    let best: Vec<Merit> = (found.tried.iter())
+        .filter(|it| it.is_best)
+        .filter_map(|it| it.full)
+        .collect();
+    assert!(
+        !best.is_empty() && front(&best, 1.0).iter().all(|it| *it),
+        "{best:?}"
+    );
+    for name in &trained {
+        let engine = fs::read(out.join(format!("{name}.engine"))).unwrap();
+        Bundle::read(&engine).unwrap();
+    }
+    let table = fs::read_to_string(out.join("search.csv")).unwrap();
+    assert_eq!(table.lines().count(), 1 + found.tried.len());
+    assert!(
+        table.lines().all(|line| line.split(',').count() == 8),
+        "{table}"
+    );
+    // What was found is kept.
+    let error = search(&search_plan, |_, _, _| ()).unwrap_err();
+    assert!(error.to_string().contains("is not empty"), "{error}");
 }
 
 /// A network with every kind of connection between channels.
@@ -466,6 +591,8 @@ fn errors_name_the_line_and_the_key() {
         ("share = 1.0", "optimise.share"),
         ("clusters = 1\n#", "optimise.clusters"),
         ("teacher = -0.1", "optimise.teacher"),
+        ("microseconds = 0.5", "optimise.microseconds"),
+        ("microseconds = 40\nshare = 0.5", "optimise.microseconds"),
     ] {
         let from = if to.starts_with("clusters") {
             "clusters = 8"
