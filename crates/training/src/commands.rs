@@ -1,3 +1,4 @@
 //! Subcommands with a file of their own.
 
 pub(crate) mod optimise;
+pub(crate) mod search;

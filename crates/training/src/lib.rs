@@ -3,7 +3,7 @@
 //! [`imitate::imitate`] runs the whole process: [`collect`] gathers frames labelled by the
 //! [`expert`], a [`student`] learns from them, and [`evaluate`] tests the result. [`cloning`] trains
 //! from an operator's recordings instead, and [`optimise`] makes a trained network smaller or
-//! faster. `pilotage-learning` trains the networks, which are ONNX graphs ([`architecture`]).
+//! faster; [`search`] tries many ways to do so. `pilotage-learning` trains the networks, which are ONNX graphs ([`architecture`]).
 //! `docs/training.md` describes the methods, and how the shipped model was made.
 
 pub mod architecture;
@@ -22,4 +22,5 @@ pub mod policy;
 mod progress;
 pub mod recording;
 pub mod rollout;
+pub mod search;
 pub mod student;

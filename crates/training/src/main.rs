@@ -40,11 +40,13 @@ enum Command {
     /// Make a trained network smaller or faster: quantization-aware training, pruning, clustering,
     /// structured pruning, distillation.
     Optimise(commands::optimise::Optimise),
+    /// Try the combinations of strategies, and train the best of them.
+    Search(commands::search::Search),
     /// Learn from an expert that knows the true state.
     Imitate(Imitate),
     /// Drive every circuit under every difficult condition and print the results.
     Evaluate(Evaluate),
-    /// Write a recording: frames of the expert's driving with data.csv.
+    /// Write a recording: frames of the expert's driving, or of a network's, with data.csv.
     Record(Record),
 }
 
@@ -160,12 +162,20 @@ struct Record {
     /// Write one of every N frames: the same number of frames, from more drives.
     #[arg(long, default_value = "1", value_name = "N")]
     every: NonZeroUsize,
+    /// Let this network drive most of the time. The expert's controls are recorded all the same: what
+    /// the network should have done where it led itself.
+    #[arg(long, value_name = "NAME.onnx")]
+    driver: Option<PathBuf>,
     /// Write JPEG of this quality, 1 to 100, instead of PNG.
     #[arg(long, value_name = "QUALITY", value_parser = clap::value_parser!(u8).range(1..=100))]
     jpeg: Option<u8>,
     /// The folder to write to.
     out: PathBuf,
 }
+
+/// The share of a recording with a driver in which the expert drives all the same, so that a network
+/// that drives badly is recorded on the road too.
+const EXPERTS_SHARE: f64 = 0.2;
 
 /// The exit status of a program that was interrupted: 128 and the number of SIGINT.
 const INTERRUPTED: i32 = 130;
@@ -184,6 +194,7 @@ fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Train(arguments) => train(&arguments),
         Command::Optimise(arguments) => commands::optimise::run(&arguments),
+        Command::Search(arguments) => commands::search::run(&arguments),
         Command::Imitate(arguments) => learn(&arguments),
         Command::Evaluate(arguments) => evaluate(&arguments),
         Command::Record(arguments) => record(&arguments),
@@ -196,12 +207,14 @@ fn record(arguments: &Record) -> anyhow::Result<()> {
         .context("--frames times --every is too large")?;
     let mut data = Dataset::default();
     let expert = Expert::default();
+    let mut driver = arguments.driver.as_deref().map(load).transpose()?;
+    let driver = driver.as_mut().map(|driver| (driver, EXPERTS_SHARE));
     collect(
         &mut data,
         drive_frames,
         arguments.seed,
         &expert,
-        None,
+        driver,
         |_| (),
     )?;
     let encoding = arguments.jpeg.map_or(Encoding::Png, Encoding::Jpeg);
