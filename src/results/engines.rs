@@ -25,7 +25,8 @@ pub(crate) struct Compared {
     pub precision: String,
     /// The engine file's length.
     pub bytes: u64,
-    /// The bytes of the weights in the CPU's plan, as they are stored.
+    /// The bytes of the weights in the engine file, which stores zeros, clusters and 4-bit weights in
+    /// fewer.
     pub weight_bytes: u64,
     /// SHA-256 of the engine file, in hexadecimal.
     pub sha256: String,
@@ -125,7 +126,7 @@ fn described(
     };
     let bundle = Bundle::read(bytes).with_context(|| format!("engine `{name}`"))?;
     let layers = bundle.plan.layers();
-    let weights = layers.iter().map(|layer| layer.weight_bytes as u64);
+    let weights = layers.iter().map(|layer| layer.stored_bytes as u64);
     Ok(Compared {
         name: safe(&stem),
         weight_bytes: weights.fold(0, u64::saturating_add),
