@@ -1,21 +1,14 @@
 //! Sends every picture of a recording through a pilot.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use pilotage_camera::{Camera, CameraError};
 use pilotage_dataset::{DatasetError, Decoded, Picture, Record, Recording};
-use pilotage_guard::{CommandLink, LinkError, Status};
-use pilotage_vehicle::{Command, Controls, Domain, Fault, Monotonic, Time};
-use pilotage_vision::{Frame, PixelFormat, for_recorded};
+use pilotage_vehicle::{Controls, Domain};
 
 use crate::car::Car;
-use crate::engines;
-use crate::pilot::{Parts, Pilot};
-use crate::replay::progress::Progress;
+use crate::progress::Progress;
+use crate::replay::replayer::Replayer;
 use crate::times::{Times, nanos};
 
 /// The answer to one picture.
@@ -55,41 +48,17 @@ impl Answers {
     /// When the engine cannot be loaded or fails, does not fit the pictures, or too many pictures are
     /// bad or of different sizes.
     pub fn of(recording: &Recording, car: &Car) -> anyhow::Result<Self> {
-        let loaded = engines::load(car)?;
-        let backend = loaded.engine.describe();
-        let (width, height) = first_size(recording)?;
-        let misfit = loaded.fit_pictures((width, height))?;
-        let (engine, domain, mut notes) = (loaded.name, loaded.domain, loaded.notes);
-        notes.extend(misfit.map(|misfit| misfit.to_string()));
-        let next = Rc::default();
-        let camera = Fed {
-            next: Rc::clone(&next),
-            size: (width, height),
-            given: 0,
-        };
-        let mut pilot = Pilot::new(Parts {
-            camera: Box::new(camera),
-            preprocess: for_recorded(&loaded.preprocess, (width, height)),
-            engine: loaded.engine,
-            decoder: loaded.decoder,
-            mixer: car.mixer.clone(),
-            link: Box::new(NoGuard),
-            clock: Box::new(Monotonic),
-        })
-        .with_context(|| format!("engine `{engine}`, pictures of {width}x{height}"))?;
-        pilot
-            .prepare()
-            .with_context(|| format!("engine `{engine}`"))?;
+        let mut replayer = Replayer::new(car, first_size(recording)?)?;
+        let (engine, backend) = (replayer.engine.clone(), replayer.backend.clone());
+        let (domain, notes) = (replayer.domain, std::mem::take(&mut replayer.notes));
         let mut pass = Pass {
             recording,
-            size: (width, height),
-            next,
-            pilot,
+            replayer,
             answers: Vec::with_capacity(recording.records().len()),
             vision: Vec::new(),
             inference: Vec::new(),
             fallback: 0,
-            progress: Progress::new(&engine, recording.records().len()),
+            progress: Progress::new(format!("replay of {engine}"), recording.records().len()),
         };
         let decoded = pass.all().with_context(|| format!("engine `{engine}`"))?;
         Ok(Self {
@@ -127,9 +96,7 @@ fn first_size(recording: &Recording) -> anyhow::Result<(u32, u32)> {
 /// A pass over the recording.
 struct Pass<'a> {
     recording: &'a Recording,
-    size: (u32, u32),
-    next: Rc<RefCell<Option<Picture>>>,
-    pilot: Pilot<NoGuard>,
+    replayer: Replayer,
     answers: Vec<Answer>,
     /// Nanoseconds.
     vision: Vec<u64>,
@@ -178,16 +145,15 @@ impl Pass<'_> {
     }
 
     fn one(&mut self, index: usize, picture: Picture) -> anyhow::Result<()> {
-        let (width, height) = self.size;
+        let (width, height) = self.replayer.size;
         ensure!(
-            (picture.width, picture.height) == self.size,
+            (picture.width, picture.height) == (width, height),
             "is {}x{} pixels, but the first picture {width}x{height}: a camera has one size; \
              replay the pictures of each camera by themselves",
             picture.width,
             picture.height
         );
-        self.next.replace(Some(picture));
-        let step = self.pilot.step()?;
+        let step = self.replayer.answer(picture)?;
         self.vision.push(nanos(step.vision));
         self.inference.push(nanos(step.inference));
         self.fallback += usize::from(step.fallback);
@@ -198,62 +164,5 @@ impl Pass<'_> {
             command: (step.command.steering, step.command.throttle),
         });
         Ok(())
-    }
-}
-
-/// A camera that gives the picture that was put into `next`.
-struct Fed {
-    next: Rc<RefCell<Option<Picture>>>,
-    size: (u32, u32),
-    given: u64,
-}
-
-impl Camera for Fed {
-    fn describe(&self) -> String {
-        "the pictures of a recording".to_owned()
-    }
-
-    fn format(&self) -> (PixelFormat, u32, u32) {
-        (PixelFormat::Rgb8, self.size.0, self.size.1)
-    }
-
-    fn frame_period(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn next(&mut self, frame: &mut Frame) -> Result<(), CameraError> {
-        let (width, height) = self.size;
-        let picture = self
-            .next
-            .take()
-            .ok_or(CameraError::FrameSize { width, height })?;
-        if picture.rgb.len() != frame.data().len() {
-            return Err(CameraError::FrameSize { width, height });
-        }
-        frame.data_mut().copy_from_slice(&picture.rgb);
-        frame.sequence = self.given;
-        self.given += 1;
-        Ok(())
-    }
-}
-
-/// The end of a pilot's commands: nothing moves, and there is no guard.
-struct NoGuard;
-
-impl CommandLink for NoGuard {
-    fn report(&mut self, _: Time, _: Fault) -> Result<(), LinkError> {
-        Ok(())
-    }
-
-    fn send_at(&mut self, _: Time, _: Command) -> Result<(), LinkError> {
-        Ok(())
-    }
-
-    fn advance_to(&mut self, _: Time) -> Result<(), LinkError> {
-        Ok(())
-    }
-
-    fn status(&self) -> Status {
-        Status::disarmed()
     }
 }

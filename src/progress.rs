@@ -1,4 +1,4 @@
-//! How far a replay is, on standard error: a line that is rewritten on a terminal, elsewhere a line
+//! How far a pass over many pictures is, on standard error: a line that is rewritten on a terminal, elsewhere a line
 //! every ten seconds.
 
 use std::io::{self, IsTerminal};
@@ -9,7 +9,7 @@ const LINE: Duration = Duration::from_secs(10);
 
 /// Shows the frames that are done and the time that is left. Dropped, it clears its line.
 pub(crate) struct Progress {
-    engine: String,
+    what: String,
     done: usize,
     of: usize,
     began: Instant,
@@ -18,10 +18,10 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// The start of a pass of `engine` over `of` frames.
-    pub fn new(engine: &str, of: usize) -> Self {
+    /// The start of a pass over `of` frames; `what` names it.
+    pub fn new(what: String, of: usize) -> Self {
         Self {
-            engine: engine.to_owned(),
+            what,
             done: 0,
             of,
             began: Instant::now(),
@@ -38,7 +38,7 @@ impl Progress {
             return;
         }
         self.shown = Instant::now();
-        let line = line(&self.engine, self.done, self.of, self.began.elapsed());
+        let line = line(&self.what, self.done, self.of, self.began.elapsed());
         write(&match self.is_terminal {
             true => format!("\r\x1b[2K{line}"),
             false => format!("{line}\n"),
@@ -54,14 +54,14 @@ impl Drop for Progress {
     }
 }
 
-/// Progress that cannot be shown does not end the replay.
+/// Progress that cannot be shown does not end the pass.
 fn write(text: &str) {
     let _ = pilotage_console::write_to_stderr(text.as_bytes());
 }
 
-fn line(engine: &str, done: usize, of: usize, took: Duration) -> String {
+fn line(what: &str, done: usize, of: usize, took: Duration) -> String {
     let left = took.as_secs_f64() * of.saturating_sub(done) as f64 / done.max(1) as f64;
-    format!("replay of {engine}: {done} of {of} frames, {left:.0} s left")
+    format!("{what}: {done} of {of} frames, {left:.0} s left")
 }
 
 #[cfg(test)]
@@ -70,10 +70,10 @@ mod tests {
 
     #[test]
     fn the_time_that_is_left_follows_from_the_frames_that_are_done() {
-        let text = line("it", 25, 100, Duration::from_secs(10));
+        let text = line("replay of it", 25, 100, Duration::from_secs(10));
         assert_eq!(text, "replay of it: 25 of 100 frames, 30 s left");
         assert_eq!(
-            line("it", 0, 0, Duration::ZERO),
+            line("replay of it", 0, 0, Duration::ZERO),
             "replay of it: 0 of 0 frames, 0 s left"
         );
     }
