@@ -7,6 +7,7 @@ pub mod data;
 pub mod doctor;
 pub mod drive;
 pub mod evaluate;
+pub mod film;
 pub mod gamepad;
 pub mod gpu_engine;
 pub mod gpu_plan;

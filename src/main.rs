@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use pilotage::commands::{
-    bench, check, compile, data, doctor, drive, evaluate, gamepad, gpu_engine, gpu_plan, guard,
-    inspect, log, operator, race, record, replay, trim, why,
+    bench, check, compile, data, doctor, drive, evaluate, film, gamepad, gpu_engine, gpu_plan,
+    guard, inspect, log, operator, race, record, replay, trim, why,
 };
 
 /// Drives a car with a driving policy in ONNX.
@@ -37,6 +37,9 @@ enum Command {
     Why(why::Options),
     /// List, show and export drive logs
     Log(log::Options),
+    /// Make a short film of a drive log or a recording: pictures, steering and throttle, the guard's
+    /// state
+    Film(film::Options),
     /// Find a car's centre, ends and neutral with the wheels off the ground, and write them to its
     /// car.toml
     Trim(trim::Options),
@@ -96,6 +99,7 @@ fn run() -> ExitCode {
         Command::Status(options) => operator::status(&options),
         Command::Why(options) => why::run(&options),
         Command::Log(options) => log::run(&options),
+        Command::Film(options) => film::run(&options),
         Command::Trim(options) => trim::run(&options),
         Command::Gamepad(options) => gamepad::run(&options),
         Command::Check(options) => check::run(&options),

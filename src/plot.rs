@@ -1,13 +1,15 @@
 //! Draws pictures. The picture of a lap shows the circuit, the driven path coloured by speed, and
 //! the main figures; that of a physical drive its commands over time, and that of a drive log the
 //! seconds before a stop. The pictures of an engine show the quantization error of its layers, the
-//! jitter of its inference time, and its answers to a recording. Those that compare engines show
+//! jitter of its inference time, and its answers to a recording. A frame of a film has the state of
+//! the car below the picture. Those that compare engines show
 //! error against time and size, bars of any figures, and driven paths side by side.
 
 mod bars;
 mod canvas;
 mod commands;
 mod drive;
+mod film;
 mod jitter;
 mod layers;
 mod palette;
@@ -23,6 +25,7 @@ use pilotage_simulator::{Circuit, PathPoint};
 pub use bars::{Bar, BarPanel, bars_picture};
 pub use commands::command_picture;
 pub use drive::drive_picture;
+pub(crate) use film::{FilmPanel, Gauge, Tone, film_colours, film_panel, film_panel_height};
 pub use jitter::{Jitter, jitter_picture};
 pub use layers::layer_picture;
 pub use pareto::{Candidate, pareto_picture};

@@ -87,6 +87,15 @@ pub(super) fn newest(folder: Option<&Path>) -> anyhow::Result<PathBuf> {
     newest.map(|log| log.path).with_context(|| none(&folders))
 }
 
+/// The newest log in a folder, if there is one.
+///
+/// # Errors
+/// Fails if the folder cannot be read.
+pub(super) fn newest_if_any(folder: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let newest = logs(&[folder.to_owned()], true)?.pop();
+    Ok(newest.map(|log| log.path))
+}
+
 fn none(folders: &[PathBuf]) -> String {
     let folders = folders.iter().map(|folder| folder.display().to_string());
     let folders: Vec<String> = folders.collect();

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use image::{ExtendedColorType, ImageError, ImageFormat};
+use image::{ExtendedColorType, ImageError, ImageFormat, RgbImage};
 use plotters::backend::BitMapBackend;
 use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, IntoDrawingArea};
@@ -294,6 +294,15 @@ impl Canvas {
                 other => std::io::Error::other(other),
             })
         })
+    }
+
+    /// The picture of a bitmap; `None` for an SVG.
+    pub(super) fn into_rgb(self) -> Option<RgbImage> {
+        let (width, height) = self.size;
+        match self.surface {
+            Surface::Bitmap(pixels) => RgbImage::from_raw(width, height, averaged(&pixels, width)),
+            Surface::Vector(_) => None,
+        }
     }
 
     /// The text of an SVG; empty for a bitmap.

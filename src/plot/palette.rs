@@ -11,6 +11,7 @@ pub(super) const MUTED: Colour = [0x93, 0x9e, 0xad];
 pub(super) const CHEQUER_LIGHT: Colour = [0xf5, 0xf7, 0xfa];
 pub(super) const CHEQUER_DARK: Colour = [0x0a, 0x0c, 0x10];
 pub(super) const TROUBLE: Colour = [0xff, 0x5a, 0x4f];
+pub(super) const GOOD: Colour = [0x58, 0xc7, 0x8b];
 /// What was recorded, and the answers of one engine and another to it. They differ in lightness, too.
 pub(super) const RECORDED: Colour = [0xf0, 0xf3, 0xf7];
 pub(super) const ANSWERS: [Colour; 2] = [[0xfb, 0xab, 0x3c], [0x5a, 0x8f, 0xe6]];
