@@ -6,6 +6,7 @@ mod markdown;
 mod offline;
 mod page;
 mod pipeline;
+mod plans;
 mod recipe;
 mod reference;
 mod results;
@@ -22,13 +23,13 @@ use tooling::checkout::Checkout;
 
 use crate::circuits::shipped_circuits;
 use crate::origin::origin;
-use pipeline::Pipeline;
+use pipeline::{Driver, Pipeline};
 use results::{Engine, Made, Results};
 use rows::{BASELINE, ROWS, Row};
 use steps::timed;
 
 /// The frames to optimise with, and to measure the error on.
-const FRAMES: u32 = 8000;
+const FRAMES: u32 = 12_000;
 const TEST_FRAMES: u32 = 2000;
 /// The most frames of a recording.
 const MOST_FRAMES: u32 = 200_000;
@@ -36,7 +37,7 @@ const MOST_FRAMES: u32 = 200_000;
 /// The options: how much data, and which rows.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Frames of the expert's driving to optimise with
+    /// Frames to optimise with, half of them of the expert's driving, half of the shipped network's
     #[arg(long, value_name = "N", default_value_t = FRAMES,
         value_parser = clap::value_parser!(u32).range(200..=i64::from(MOST_FRAMES)))]
     frames: u32,
@@ -44,7 +45,7 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = TEST_FRAMES,
         value_parser = clap::value_parser!(u32).range(50..=i64::from(MOST_FRAMES)))]
     test_frames: u32,
-    /// Passes of each stage of each strategy [default: 6, and 30 for `distill`]
+    /// Passes of each stage of each strategy [default: each row's own]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     epochs: Option<u32>,
     /// Seeds of the camera's noise: each engine drives each circuit once with each
@@ -117,12 +118,27 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
 
 fn make(checkout: &Checkout, options: &Options, circuits: &[String], page: &Path) -> Result<bool> {
     let pipeline = Pipeline::build(checkout)?;
-    let train = pipeline.record("train", pipeline::TRAIN_SEED, options.frames)?;
-    let test = pipeline.record("test", pipeline::TEST_SEED, options.test_frames)?;
+    let record = |name, driver, seed, frames| pipeline.record(name, driver, seed, frames);
+    let half = options.frames / 2;
+    let recordings = vec![
+        record(
+            "train",
+            Driver::Expert,
+            pipeline::TRAIN_SEED,
+            options.frames - half,
+        )?,
+        record("driven", Driver::Shipped, pipeline::DRIVEN_SEED, half)?,
+    ];
+    let test = record(
+        "test",
+        Driver::Expert,
+        pipeline::TEST_SEED,
+        options.test_frames,
+    )?;
     let mut engines = Vec::new();
     for row in &ROWS {
         let made = match options.takes(row) {
-            true => pipeline.engine(row, options.epochs, &train)?,
+            true => pipeline.engine(row, options.epochs, &recordings)?,
             false => Made::LeftOut,
         };
         engines.push(Engine { row, made });
@@ -133,10 +149,12 @@ fn make(checkout: &Checkout, options: &Options, circuits: &[String], page: &Path
     );
     let offline = pipeline.evaluate(&engines, &test)?;
     let race = pipeline.race(&engines, &offline, circuits, &options.seeds)?;
+    let plans = pipeline.plans(&engines)?;
     let text = page::text(&Results {
         engines: &engines,
         offline: &offline,
         race: &race,
+        plans: &plans,
         circuits,
         frames: options.frames,
         epochs: options.epochs,

@@ -8,7 +8,7 @@ use super::results::{Results, pairs};
 use super::rows::{BASELINE, Row};
 
 /// Bytes of the reference's "MB", which are mebibytes.
-const MEBIBYTE: f64 = 1_048_576.0;
+pub const MEBIBYTE: f64 = 1_048_576.0;
 /// A 99th percentile above this many medians of a loop that only counts says that the machine keeps
 /// programs waiting; as in `pilotage bench`.
 const QUIET: f64 = 1.3;
@@ -129,8 +129,8 @@ mod tests {
             // Of the four rows, three are in the reference: float32 three times, qat twice.
             assert_eq!(rows.len(), 1 + 3 + 1 + 2 + 1 + 3);
             for row in [
-                "| PilotNet | `float32` | 4.000 | 0.001235 | 0.000400 | 0.001200 | 2.000 | 1.00 | 1.00 | \
-                 CPU, AVX-512, 1 thread | TensorFlow | 195.0 | 0.04100 | 0.03640 |",
+                "| Baseline | `float32` | 4.000 | 0.001235 | 0.000400 | 0.001200 | 2.000 | 1.00 | 1.00 | \
+                 CPU, AVX-512, 1 thread | PyTorch | 6.119 | 0.07884 | 0.002178 |",
                 "| Integer only Q | `int8-integer`, refused by its gate | 1.000 | 0.5000 | 0.000100 | \
                  0.000300 | 0.500 | 0.25 | 0.25 | CPU, AVX-512, 1 thread | TensorFlow Lite | 16.24 | \
                  28158 | 0.007908 |",

@@ -4,16 +4,18 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::pipeline::{EVERY, TEST_SEED, TRAIN_SEED};
+use super::pipeline::{DRIVEN_SEED, EVERY, TEST_SEED, TRAIN_SEED};
 use super::reference::SOURCE;
 use super::results::{Made, Results};
-use super::{driving, offline};
+use super::rows::{DISTILL_EPOCHS, EPOCHS, SMALLER_EPOCHS};
+use super::{driving, offline, plans};
 
 /// The text of the page.
 pub fn text(results: &Results<'_>) -> String {
     let mut text = head(results);
     text.push_str(&conditions(results));
     text.push_str(&offline::section(results));
+    text.push_str(&plans::section(results.plans));
     text.push_str(&driving::sections(results));
     text
 }
@@ -49,7 +51,9 @@ fn conditions(results: &Results<'_>) -> String {
     let passes = match results.epochs {
         Some(1) => "one pass in each stage".to_owned(),
         Some(epochs) => format!("{epochs} passes in each stage"),
-        None => "6 passes in each stage, and 30 for `distill`".to_owned(),
+        None => format!(
+            "{EPOCHS} passes in each stage, {SMALLER_EPOCHS} where channels are removed, {DISTILL_EPOCHS} for `distill`"
+        ),
     };
     let mut text = String::new();
     let mut point = |line: String| {
@@ -62,8 +66,9 @@ fn conditions(results: &Results<'_>) -> String {
         of(&machine["instruction_sets"][0])
     ));
     point(format!(
-        "Data: the simulator's expert on random circuits, one of {EVERY} frames. {} frames to optimise \
-         with (`record --seed {TRAIN_SEED}`), {passes}; {} frames to measure the error on (`--seed \
+        "Data: drives on random circuits, one of {EVERY} frames, with the controls of the simulator's expert. {} \
+         frames to optimise with, half of the expert's driving (`record --seed {TRAIN_SEED}`), half of the \
+         shipped network's (`--seed {DRIVEN_SEED} --driver engines/pilotnet.onnx`); {passes}. {} frames to measure the error on (`--seed \
          {TEST_SEED}`), on other circuits, whose seeds training never draws.",
         results.frames,
         count(&results.offline["test"]["frames"])

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tooling::checkout::Checkout;
 use tooling::invocation::Invocation;
 
+use super::plans::PLANNED;
 use super::results::{Engine, Made};
 use super::rows::{self, Row};
 use super::steps::{Inputs, Steps, remove_folder, shown, timed};
@@ -18,9 +19,13 @@ use crate::origin::read_json;
 
 /// The folder of all results, from the checkout's root, where all programs run.
 const FOLDER: &str = "target/tables";
+/// The shipped network.
+const SHIPPED: &str = "engines/pilotnet.onnx";
 /// The seed of the recording to optimise with. `record` uses the seeds after its own for circuits, at
 /// most one for each driven frame.
 pub const TRAIN_SEED: u64 = 1000;
+/// The seed of the recording in which the shipped network drives, to optimise with too.
+pub const DRIVEN_SEED: u64 = 10_000_000;
 /// The seed of the recording to measure on. Training never uses the circuits of these seeds.
 pub const TEST_SEED: u64 = UNSEEN;
 /// One frame of this many is recorded, so that the frames are of more circuits. The recorder drives
@@ -31,7 +36,7 @@ const LATENCY: &str = "10";
 /// Limits of the gate that every engine keeps to.
 const ANY_ERROR: &str = "speed=1e6,yaw_rate=1e6";
 
-/// The row whose layers its gate chooses.
+/// The strategy whose layers its gate chooses.
 const MIXED: &str = "int8-mixed";
 /// What `pilotage compile` prints when the gate refuses an engine.
 const REFUSAL: &str = "the engine is too far from the model";
@@ -44,6 +49,13 @@ enum Compiled {
     Refused,
     /// Anything else.
     Failed,
+}
+
+/// Who drives in a recording. The expert's controls are recorded in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    Expert,
+    Shipped,
 }
 
 /// A recording, and what it was made from.
@@ -108,16 +120,20 @@ impl Pipeline {
         arguments.fold(command, |command, argument| command.arg(argument))
     }
 
-    /// Records the expert's driving on random circuits.
+    /// Records drives on random circuits, of the expert or of the shipped network.
     ///
     /// # Errors
     /// When the recording fails.
-    pub fn record(&self, name: &str, seed: u64, frames: u32) -> Result<Recording> {
+    pub fn record(&self, name: &str, driver: Driver, seed: u64, frames: u32) -> Result<Recording> {
         let folder = format!("{FOLDER}/{name}");
-        let command = self.training(&format!(
+        let mut command = self.training(&format!(
             "record {folder} --frames {frames} --every {EVERY} --jpeg 95 --seed {seed}"
         ));
-        let inputs = Inputs::default().text(&self.training.1);
+        let mut inputs = Inputs::default().text(&self.training.1);
+        if driver == Driver::Shipped {
+            inputs = inputs.file(&self.root.join(SHIPPED))?;
+            command = command.arg("--driver").arg(SHIPPED);
+        }
         let inputs = inputs.text(&command.to_string());
         let output = self.root.join(&folder);
         let step = format!("record-{name}");
@@ -136,20 +152,40 @@ impl Pipeline {
         })
     }
 
-    /// Optimises the shipped network by a strategy, and compiles the result.
+    /// The command that optimises by a strategy, with results of this name.
+    fn optimising(
+        &self,
+        recipe: &str,
+        strategy: &str,
+        name: &str,
+        data: &[Recording],
+    ) -> Invocation {
+        let mut command = self.training(&format!(
+            "optimise --recipe {recipe} --strategy {strategy} --out {FOLDER}/{name} --force --data"
+        ));
+        for recording in data {
+            command = command.arg(&recording.folder);
+        }
+        command
+    }
+
+    /// What every optimisation depends on.
+    fn with_data(&self, inputs: Inputs, data: &[Recording]) -> Inputs {
+        let inputs = inputs.text(&self.training.1);
+        data.iter()
+            .fold(inputs, |inputs, it| inputs.text(&it.fingerprint))
+    }
+
+    /// Optimises the shipped network by a row's strategy, and compiles the result.
     ///
     /// # Errors
     /// When a file cannot be read or written. A strategy that fails is no error.
-    pub fn engine(&self, row: &Row, epochs: Option<u32>, train: &Recording) -> Result<Made> {
+    pub fn engine(&self, row: &Row, epochs: Option<u32>, data: &[Recording]) -> Result<Made> {
         let Row { name, strategy, .. } = row;
-        let (recipe, inputs) = self.recipe(row, epochs)?;
-        let command = self.training(&format!(
-            "optimise --recipe {recipe} --data {} --strategy {strategy} --out {FOLDER}/{name} --force",
-            train.folder
-        ));
-        let inputs = (inputs.text(&self.training.1))
-            .text(&train.fingerprint)
-            .text(&command.to_string());
+        let epochs = epochs.unwrap_or(row.epochs);
+        let (recipe, inputs) = self.recipe(name, epochs, row.settings)?;
+        let command = self.optimising(&recipe, strategy, name, data);
+        let inputs = self.with_data(inputs, data).text(&command.to_string());
         let output = format!("{FOLDER}/{name}.toml");
         let step = format!("optimise-{name}");
         let optimised =
@@ -157,18 +193,24 @@ impl Pipeline {
         if !optimised {
             return Ok(Made::Failed("not optimised"));
         }
+        self.compiled(row, &output, &inputs)
+    }
+
+    /// Compiles what was optimised for a row.
+    fn compiled(&self, row: &Row, output: &str, inputs: &Inputs) -> Result<Made> {
+        let Row { name, strategy, .. } = row;
         let engine = format!("{FOLDER}/{name}.engine");
         let step = format!("compile-{name}");
         let refused = format!("{step}-refused");
-        if !self.steps.is_done(&refused, &inputs) {
-            match self.compile(&step, &output, &engine, "", &inputs)? {
+        if !self.steps.is_done(&refused, inputs) {
+            match self.compile(&step, output, &engine, "", inputs)? {
                 Compiled::Engine => return Ok(Made::Engine(engine)),
                 Compiled::Failed => return Ok(Made::Failed("not compiled")),
-                Compiled::Refused => self.steps.set_done(&refused, &inputs)?,
+                Compiled::Refused => self.steps.set_done(&refused, inputs)?,
             }
         }
-        // With wider limits, int8-mixed would keep no layer in floating point.
-        if *name == MIXED {
+        // With wider limits, no layer would be kept in floating point.
+        if *strategy == MIXED {
             return Ok(Made::Failed("refused by its gate"));
         }
         println!("    the same without the gate, to measure what it refuses");
@@ -177,29 +219,25 @@ impl Pipeline {
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let wide = format!(" --gate {ANY_ERROR}");
         let step = format!("{step}-without-gate");
-        Ok(
-            match self.compile(&step, &output, &engine, &wide, &inputs)? {
-                Compiled::Engine => Made::Refused(engine),
-                Compiled::Failed | Compiled::Refused => Made::Failed("not compiled"),
-            },
-        )
+        Ok(match self.compile(&step, output, &engine, &wide, inputs)? {
+            Compiled::Engine => Made::Refused(engine),
+            Compiled::Failed | Compiled::Refused => Made::Failed("not compiled"),
+        })
     }
 
-    /// Writes the recipe of a row's optimisation. Returns it with what it depends on.
-    fn recipe(&self, row: &Row, epochs: Option<u32>) -> Result<(String, Inputs)> {
+    /// Writes the recipe that optimises the shipped network, for results of this name. Returns it with
+    /// what it depends on.
+    fn recipe(&self, name: &str, epochs: u32, settings: &str) -> Result<(String, Inputs)> {
         let engines = self.root.join("engines");
         let shipped = engines.join("pilotnet.toml");
         let text = fs::read_to_string(&shipped)
             .with_context(|| format!("reading {}", shipped.display()))?;
-        let text = recipe::optimising(&text, &engines, epochs, row.settings)?;
-        let recipe = match row.settings {
-            "" => format!("{FOLDER}/base.toml"),
-            _ => format!("{FOLDER}/base-{}.toml", row.name),
-        };
+        let text = recipe::optimising(&text, &engines, epochs, settings)?;
+        let recipe = format!("{FOLDER}/base-{name}.toml");
         let file = self.root.join(&recipe);
         fs::write(&file, &text).with_context(|| format!("writing {}", file.display()))?;
         let mut inputs = Inputs::default().text(&text);
-        inputs = inputs.file(&engines.join("pilotnet.onnx"))?;
+        inputs = inputs.file(&self.root.join(SHIPPED))?;
         // Those that calibrate, and that the gate compares on.
         for frame in files(&engines.join("frames"))? {
             inputs = inputs.file(&frame)?;
@@ -281,6 +319,28 @@ impl Pipeline {
         read_json(&output)
     }
 
+    /// Builds plans of TensorRT, where NVIDIA's library is installed. Returns a line for each.
+    ///
+    /// # Errors
+    /// When an engine cannot be read.
+    pub fn plans(&self, engines: &[Engine]) -> Result<Vec<Value>> {
+        let example = "cargo run --release --quiet --package pilotage-gpu --example plan_sizes --";
+        let mut command = Invocation::new(example).within(&self.root).arg(SHIPPED);
+        for engine in engines.iter().filter(|it| PLANNED.contains(&it.row.name)) {
+            if let Some(file) = engine.made.file() {
+                command = command.arg(file);
+            }
+        }
+        println!("==> plans\n    {command}");
+        let Some(lines) = command.answer() else {
+            println!("    no plans: NVIDIA's library is missing, or cannot build them");
+            return Ok(Vec::new());
+        };
+        (lines.lines())
+            .map(|line| serde_json::from_str(line).with_context(|| format!("reading {line}")))
+            .collect()
+    }
+
     /// Removes the drives of other engines, circuits or seeds, or of another program. `pilotage race`
     /// would add them to these. It continues a race that was interrupted.
     fn remove_other_race(
@@ -337,8 +397,9 @@ mod tests {
     /// The longest recordings have no circuit in common.
     #[test]
     fn the_recordings_have_different_circuits() {
-        let most = TRAIN_SEED + u64::from(super::super::MOST_FRAMES) * u64::from(EVERY);
-        assert!(most < TEST_SEED, "{most}");
+        let most = u64::from(super::super::MOST_FRAMES) * u64::from(EVERY);
+        assert!(TRAIN_SEED + most < DRIVEN_SEED);
+        assert!(DRIVEN_SEED + most < TEST_SEED);
     }
 
     /// The message is that of the compiler.

@@ -55,6 +55,8 @@ pub struct Results<'a> {
     pub offline: &'a Value,
     /// The JSON of `pilotage race`.
     pub race: &'a Value,
+    /// A line of the example `plan_sizes` for each plan.
+    pub plans: &'a [Value],
     /// The circuits that were driven.
     pub circuits: &'a [String],
     /// Frames to optimise with.
@@ -148,6 +150,7 @@ pub mod tests {
             engines: &engines,
             offline: &offline(),
             race: &race(),
+            plans: &[],
             circuits: &circuits,
             frames: 800,
             epochs: None,

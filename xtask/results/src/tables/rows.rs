@@ -13,6 +13,8 @@ pub struct Row {
     pub settings: &'static str,
     /// What it is, for a row that the reference does not have.
     pub method: &'static str,
+    /// Passes of each stage.
+    pub epochs: u32,
 }
 
 const fn row(name: &'static str, method: &'static str) -> Row {
@@ -21,6 +23,7 @@ const fn row(name: &'static str, method: &'static str) -> Row {
         strategy: name,
         settings: "",
         method,
+        epochs: EPOCHS,
     }
 }
 
@@ -35,14 +38,35 @@ const fn variant(
         strategy,
         settings,
         method,
+        epochs: EPOCHS,
     }
 }
 
+/// A strategy that makes a smaller network, which learns faster and needs more passes.
+const fn smaller(
+    name: &'static str,
+    strategy: &'static str,
+    settings: &'static str,
+    method: &'static str,
+    epochs: u32,
+) -> Row {
+    Row {
+        epochs,
+        ..variant(name, strategy, settings, method)
+    }
+}
+
+/// Passes of each stage.
+pub const EPOCHS: u32 = 4;
+/// The same for networks with fewer channels.
+pub const SMALLER_EPOCHS: u32 = 10;
+/// The same for distillation.
+pub const DISTILL_EPOCHS: u32 = 25;
 /// The row that the others are compared with.
 pub const BASELINE: &str = "float32";
 
 /// Every strategy, and variants of some.
-pub const ROWS: [Row; 20] = [
+pub const ROWS: [Row; 23] = [
     row(BASELINE, "Float32"),
     row("float16", "Float16 weights"),
     row("int8-dynamic", "INT8, dynamic ranges"),
@@ -56,23 +80,46 @@ pub const ROWS: [Row; 20] = [
     row("prune-local", "Pruning of each layer"),
     row("prune-global", "Pruning of all layers together"),
     row("prune-qat", "Pruning during QAT"),
+    row("prune-2-4", "2 of 4 weights pruned, QAT"),
     row("cqat", "Clustering, QAT"),
     variant("cqat-8", "cqat", "clusters = 8", "Clustering (8), QAT"),
     row("pqat", "Pruning, QAT"),
     row("pcqat", "Pruning, clustering, QAT"),
-    variant(
+    smaller(
         "structured",
         "structured",
         "share = 0.5",
         "Channels removed: 50 % of the multiply-adds left",
+        SMALLER_EPOCHS,
     ),
-    variant(
+    smaller(
         "structured-25",
         "structured",
         "share = 0.25",
         "Channels removed: 25 % of the multiply-adds left",
+        SMALLER_EPOCHS,
     ),
-    row("distill", "Distilled to the network `small`"),
+    smaller(
+        "structured-qat",
+        "structured-qat",
+        "share = 0.25",
+        "Channels removed: 25 % left, QAT",
+        SMALLER_EPOCHS,
+    ),
+    smaller(
+        "structured-cqat",
+        "structured-cqat",
+        "share = 0.18",
+        "Channels removed: 18 % left, clustering, QAT",
+        SMALLER_EPOCHS,
+    ),
+    smaller(
+        "distill",
+        "distill",
+        "",
+        "Distilled to the network `small`",
+        DISTILL_EPOCHS,
+    ),
 ];
 
 /// The names of all rows.
