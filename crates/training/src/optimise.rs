@@ -68,7 +68,7 @@ pub struct Optimised {
     /// The network, if the strategy trains one.
     pub onnx: Option<PathBuf>,
     /// The errors of the trained model and of the optimised network on held-back frames, if the
-    /// strategy trains one; see [`Task::error`].
+    /// strategy trains one; see [`task::Task::error`].
     pub errors: Option<(f64, f64)>,
     /// The share of the multiply-adds that structured pruning left.
     pub multiply_adds: Option<f64>,
