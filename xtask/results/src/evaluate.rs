@@ -337,8 +337,14 @@ fn table_of_circuits(text: &mut String, drives: &[Drove]) {
 
 fn row_of_group(text: &mut String, group: &Group, drives: &[Drove]) {
     let done: Vec<&Drove> = drives.iter().filter(|drove| drove.done).collect();
-    let mean = |value: fn(&Drove) -> f64| {
-        done.iter().map(|drove| value(drove)).sum::<f64>() / done.len().max(1) as f64
+    // Without a finished drive there is nothing to average.
+    let figure = |value: f64, digits: usize| match done.is_empty() {
+        true => "-".to_owned(),
+        false => format!("{value:.digits$}"),
+    };
+    let mean = |value: fn(&Drove) -> f64, digits| {
+        let sum: f64 = done.iter().map(|drove| value(drove)).sum();
+        figure(sum / done.len() as f64, digits)
     };
     let worst = done.iter().map(|drove| drove.worst).fold(0.0, f64::max);
     let circuits = match group.circuits {
@@ -347,18 +353,51 @@ fn row_of_group(text: &mut String, group: &Group, drives: &[Drove]) {
     };
     let _ = writeln!(
         text,
-        "| {circuits} | {} | {} of {} | {:.2} | {:.3} | {:.3} | {worst:.3} |",
+        "| {circuits} | {} | {} of {} | {} | {} | {} | {} |",
         group.name,
         done.len(),
         drives.len(),
-        mean(|d| d.speed),
-        mean(|d| d.mean),
-        mean(|d| d.p95),
+        mean(|d| d.speed, 2),
+        mean(|d| d.mean, 3),
+        mean(|d| d.p95, 3),
+        figure(worst, 3),
     );
     for drove in drives.iter().filter(|drove| !drove.done) {
         println!(
             "{circuits}, {}: {}: {}",
             group.name, drove.circuit, drove.outcome
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drove(done: bool) -> Drove {
+        Drove {
+            circuit: "simple".to_owned(),
+            length: 430.0,
+            done,
+            outcome: "left the road".to_owned(),
+            lap_time: 29.0,
+            speed: 14.5,
+            mean: 0.01,
+            p95: 0.02,
+            worst: 0.3,
+            mae: 1.07,
+        }
+    }
+
+    #[test]
+    fn a_group_that_no_drive_finished_has_no_averages() {
+        let row = |drives: &[Drove]| {
+            let mut text = String::new();
+            row_of_group(&mut text, &GROUPS[0], drives);
+            text
+        };
+        assert!(row(&[drove(false)]).ends_with("| 0 of 1 | - | - | - | - |\n"));
+        let expected = "| 1 of 2 | 14.50 | 0.010 | 0.020 | 0.300 |\n";
+        assert!(row(&[drove(true), drove(false)]).ends_with(expected));
     }
 }
