@@ -52,7 +52,7 @@ pub enum PortLayout {
 
 impl PortLayout {
     /// The layout for a model whose input is N, H, W, C if `channels_last`, and else N, C, H, W.
-    pub(crate) fn of_images(channels_last: bool) -> Self {
+    pub fn of_images(channels_last: bool) -> Self {
         match channels_last {
             true => Self::Model,
             false => Self::Native,

@@ -3,8 +3,8 @@
 //! [`imitate::imitate`] runs the whole process: [`collect`] gathers frames labelled by the
 //! [`expert`], a [`student`] learns from them, and [`evaluate`] tests the result. [`cloning`] trains
 //! from an operator's recordings instead, and [`optimise`] makes a trained network smaller or
-//! faster; [`search`] tries many ways to do so. `pilotage-learning` trains the networks, which are ONNX graphs ([`architecture`]).
-//! `docs/training.md` describes the methods, and how the shipped model was made.
+//! faster; [`search`] tries many ways to do so. `pilotage-learning` trains the networks, which are ONNX
+//! graphs ([`architecture`]). `docs/training.md` describes the methods, and how the shipped model was made.
 
 pub mod architecture;
 pub mod augment;

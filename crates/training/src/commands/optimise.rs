@@ -6,18 +6,12 @@ use pilotage_console::{print, say_always};
 use pilotage_training::optimise::strategy::Strategy;
 use pilotage_training::optimise::{Optimised, Plan, optimise};
 
+use super::Trained;
+
 #[derive(clap::Args)]
 pub(crate) struct Optimise {
-    /// The recipe: one of `pilotage compile` for the trained model, with [optimise]
-    /// (docs/training.md).
-    #[arg(long, value_name = "NAME.toml")]
-    recipe: PathBuf,
-    /// A recording to learn from. May be repeated.
-    #[arg(long, value_name = "FOLDER", required = true, num_args = 1..)]
-    data: Vec<PathBuf>,
-    /// The trained model, instead of the recipe's.
-    #[arg(long, value_name = "NAME.onnx")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    trained: Trained,
     /// The strategy, instead of the recipe's. May be repeated: each starts from the trained model.
     #[arg(long, value_enum, num_args = 1..)]
     strategy: Vec<Strategy>,
@@ -32,9 +26,9 @@ pub(crate) struct Optimise {
 
 pub(crate) fn run(arguments: &Optimise) -> anyhow::Result<()> {
     let plan = Plan {
-        recipe: arguments.recipe.clone(),
-        data: arguments.data.clone(),
-        model: arguments.model.clone(),
+        recipe: arguments.trained.recipe.clone(),
+        data: arguments.trained.data.clone(),
+        model: arguments.trained.model.clone(),
         strategies: arguments.strategy.clone(),
         out: arguments.out.clone(),
         force: arguments.force,

@@ -5,18 +5,12 @@ use std::path::PathBuf;
 use pilotage_console::print;
 use pilotage_training::search::{Found, Merit, SearchPlan, search};
 
+use super::Trained;
+
 #[derive(clap::Args)]
 pub(crate) struct Search {
-    /// The recipe: one of `pilotage compile` for the trained model, with [optimise]
-    /// (docs/training.md).
-    #[arg(long, value_name = "NAME.toml")]
-    recipe: PathBuf,
-    /// A recording to learn from. May be repeated.
-    #[arg(long, value_name = "FOLDER", required = true, num_args = 1..)]
-    data: Vec<PathBuf>,
-    /// The trained model, instead of the recipe's.
-    #[arg(long, value_name = "NAME.onnx")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    trained: Trained,
     /// The folder for the engines and the table of all that was tried.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
@@ -30,9 +24,9 @@ pub(crate) struct Search {
 
 pub(crate) fn run(arguments: &Search) -> anyhow::Result<()> {
     let plan = SearchPlan {
-        recipe: arguments.recipe.clone(),
-        data: arguments.data.clone(),
-        model: arguments.model.clone(),
+        recipe: arguments.trained.recipe.clone(),
+        data: arguments.trained.data.clone(),
+        model: arguments.trained.model.clone(),
         out: arguments.out.clone(),
         trial_epochs: usize::from(arguments.trial_epochs),
         force: arguments.force,

@@ -1,18 +1,17 @@
 //! The time that a network's INT8 engine takes on this machine.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use pilotage_compiler::{
-    CalibrateError, Form, LowerError, Method, PortLayout, QuantizeError, QuantizeOptions, Run,
-    calibrate, lower, quantize, values,
+    CalibrateError, LowerError, Method, PortLayout, QuantizeError, Run, calibrate, lower, quantize,
+    values,
 };
 use pilotage_engine::plan::Plan;
 use pilotage_engine::{Buffer, CpuEngine, CpuError, CpuOptions, Engine, EngineError};
 use pilotage_graph::Graph;
 use pilotage_vision::Layout;
 
-use super::quantized::compiled_form;
+use super::quantized::{compiled_form, options};
 use super::task::Task;
 
 /// Frames that the ranges are calibrated on. They hardly change the time.
@@ -49,28 +48,15 @@ pub enum TimeError {
 /// # Errors
 /// When the network cannot be compiled to INT8.
 pub fn of_network(task: &Task<'_>, graph: &Graph) -> Result<Duration, TimeError> {
-    let recipe = &task.recipe.compile;
     let graph = compiled_form(task, graph.clone());
-    let options = QuantizeOptions {
-        form: Form::Int8,
-        float_layers: recipe.layers.keys().cloned().collect(),
-        one_scale: BTreeSet::new(),
-    };
-    let learned = &task.split.learned;
-    let chosen = pilotage_dataset::evenly(learned.len(), CALIBRATED);
-    let pictures: Vec<&[u8]> = (chosen.into_iter())
-        .map(|at| task.frames.picture(learned[at]))
-        .collect();
-    let last = recipe.input.layout == Layout::Nhwc;
+    let options = options(task);
+    let pictures = task.learned_pictures(CALIBRATED);
+    let last = task.recipe.compile.input.layout == Layout::Nhwc;
     let wanted = values(&graph, &options)?;
     let method = Method::MinMax;
     let ranges = calibrate(&graph, last, &wanted, &pictures, method, Run::ALONE)?;
     let (integers, _) = quantize(&graph, &ranges, &options)?;
-    let ports = match last {
-        true => PortLayout::Model,
-        false => PortLayout::Native,
-    };
-    of_plan(&lower(&integers, ports)?)
+    of_plan(&lower(&integers, PortLayout::of_images(last))?)
 }
 
 /// The median time of one inference of a plan, on one thread, warm.

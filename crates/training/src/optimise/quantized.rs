@@ -109,21 +109,22 @@ fn set_rates(network: &mut Network) -> Result<(), OptimiseError> {
     Ok(())
 }
 
+/// How the engine quantizes: layers that the recipe keeps in float stay so.
+pub fn options(task: &Task<'_>) -> QuantizeOptions {
+    QuantizeOptions {
+        form: Form::Int8,
+        float_layers: task.recipe.compile.layers.keys().cloned().collect(),
+        one_scale: BTreeSet::new(),
+    }
+}
+
 /// Quantizes a network with ranges that are calibrated on the learned frames.
 fn quantize(task: &Task<'_>, network: &mut Network) -> Result<(), OptimiseError> {
     let recipe = &task.recipe.compile;
-    let options = QuantizeOptions {
-        form: Form::Int8,
-        float_layers: recipe.layers.keys().cloned().collect(),
-        one_scale: BTreeSet::new(),
-    };
+    let options = options(task);
     // The present weights; the values keep their ids.
     let graph = network.to_graph()?;
-    let learned = &task.split.learned;
-    let chosen = pilotage_dataset::evenly(learned.len(), CALIBRATED);
-    let pictures: Vec<&[u8]> = (chosen.into_iter())
-        .map(|at| task.frames.picture(learned[at]))
-        .collect();
+    let pictures = task.learned_pictures(CALIBRATED);
     let last = recipe.input.layout == Layout::Nhwc;
     let method = recipe.calibration.as_ref().map_or(Method::Mse, Method::of);
     let wanted = values(&graph, &options)?;

@@ -48,11 +48,9 @@ pub fn outputs(outputs: &[RecipeOutput]) -> Vec<RecipeOutput> {
 fn statistics(task: &Task<'_>) -> Statistics {
     let values = task.normalised();
     let channels = values.len();
-    let learned = &task.split.learned;
-    let chosen = pilotage_dataset::evenly(learned.len(), MEASURED);
     let mut sums = vec![(0.0_f64, 0.0_f64, 0_u64); channels];
-    for at in chosen {
-        for pixel in task.frames.picture(learned[at]).chunks_exact(channels) {
+    for picture in task.learned_pictures(MEASURED) {
+        for pixel in picture.chunks_exact(channels) {
             for ((sum, values), &byte) in sums.iter_mut().zip(&values).zip(pixel) {
                 let value = f64::from(values[usize::from(byte)]);
                 *sum = (sum.0 + value, sum.1 + value * value, sum.2 + 1);

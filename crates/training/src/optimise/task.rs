@@ -182,6 +182,13 @@ impl<'a> Task<'a> {
         vec![std::array::from_fn(|byte| byte as f32 - 128.0); channels]
     }
 
+    /// At most `most` of the learned frames' pictures, evenly chosen.
+    pub fn learned_pictures(&self, most: usize) -> Vec<&[u8]> {
+        let learned = &self.split.learned;
+        let chosen = pilotage_dataset::evenly(learned.len(), most).into_iter();
+        chosen.map(|at| self.frames.picture(learned[at])).collect()
+    }
+
     /// The indices of the learned frames of one pass, in random order. Each is used once: drawing
     /// bends more often, as the training of a new network does, would shift the answers of one that
     /// has learned.

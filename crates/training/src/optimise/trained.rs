@@ -25,8 +25,8 @@ pub struct TrainedModel {
     recordings: Vec<Recording>,
 }
 
-#[derive(Debug)]
 /// The frames of all strategies.
+#[derive(Debug)]
 pub struct Data {
     frames: Frames,
     split: Split,
@@ -97,7 +97,6 @@ impl TrainedModel {
             recipe,
             model,
             recordings,
-            ..
         } = self;
         let records = recordings.iter().flat_map(Recording::records);
         let count = records.clone().count();
