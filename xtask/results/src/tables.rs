@@ -118,18 +118,17 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
 
 fn make(checkout: &Checkout, options: &Options, circuits: &[String], page: &Path) -> Result<bool> {
     let pipeline = Pipeline::build(checkout)?;
-    let record = |name, driver, seed, frames| pipeline.record(name, driver, seed, frames);
     let half = options.frames / 2;
     let recordings = vec![
-        record(
+        pipeline.record(
             "train",
             Driver::Expert,
             pipeline::TRAIN_SEED,
             options.frames - half,
         )?,
-        record("driven", Driver::Shipped, pipeline::DRIVEN_SEED, half)?,
+        pipeline.record("driven", Driver::Shipped, pipeline::DRIVEN_SEED, half)?,
     ];
-    let test = record(
+    let test = pipeline.record(
         "test",
         Driver::Expert,
         pipeline::TEST_SEED,

@@ -322,7 +322,7 @@ impl Pipeline {
     /// Builds plans of TensorRT, where NVIDIA's library is installed. Returns a line for each.
     ///
     /// # Errors
-    /// When an engine cannot be read.
+    /// When a line is not JSON.
     pub fn plans(&self, engines: &[Engine]) -> Result<Vec<Value>> {
         let example = "cargo run --release --quiet --package pilotage-gpu --example plan_sizes --";
         let mut command = Invocation::new(example).within(&self.root).arg(SHIPPED);

@@ -24,7 +24,7 @@ pub fn section(plans: &[Value]) -> String {
     let mut text = "\n## Plans of TensorRT\n\n".to_owned();
     if plans.is_empty() {
         text.push_str(
-            "Not built: NVIDIA's library is missing; `cargo xtask test --install` puts it there.\n",
+            "Not built: NVIDIA's library is missing, or cannot build them; `cargo xtask test --install` puts it there.\n",
         );
         return text;
     }
