@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is a panic")]
 
+mod channels;
 mod files;
+mod layers;
 mod model;
 mod onnxruntime;
 mod optimise;
 mod runs;
+mod search;
 mod support;

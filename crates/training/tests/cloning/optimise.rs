@@ -3,25 +3,21 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use pilotage_compiler::{Network as Compiled, compile};
 use pilotage_engine::Bundle;
-use pilotage_graph::{
-    Conv, ElementType, Gemm, Graph, GraphBuilder, Op, ReadOptions, Tensor, TensorType, ValueId,
-};
+use pilotage_graph::{ElementType, Graph, Op, ReadOptions, Tensor, TensorType};
 use pilotage_learning::{Learner, Loss, Network, Optimizer, Schedule, Training};
-use pilotage_training::optimise::channels::{self, ChannelsError};
 use pilotage_training::optimise::recipe::OptimiseRecipe;
 use pilotage_training::optimise::strategy::Strategy;
 use pilotage_training::optimise::{OptimiseError, Optimised, Plan, optimise};
-use pilotage_training::search::{Merit, SearchPlan, front, search};
 
+use crate::layers::Layers;
 use crate::support::{frame, pedals, steering};
 
 const FRAMES: usize = 200;
 
-const RECIPE: &str = r#"
+pub const RECIPE: &str = r#"
 model = "lane.onnx"
 precision = "int8"
 domain = "physical"
@@ -63,99 +59,6 @@ light = false
 shadow = false
 shift = 0.0
 "#;
-
-/// Builds layers with seeded weights.
-struct Layers {
-    builder: GraphBuilder,
-    state: u64,
-}
-
-impl Layers {
-    fn new() -> Self {
-        Self {
-            builder: GraphBuilder::new("lane"),
-            state: 1,
-        }
-    }
-
-    fn constant(&mut self, name: &str, shape: &[usize], bound: f32, middle: f32) -> ValueId {
-        let mut next = || {
-            self.state = (self.state)
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            middle + bound * ((self.state >> 40) as f32 / (1 << 23) as f32 - 1.0)
-        };
-        let values: Vec<f32> = (0..shape.iter().product()).map(|_| next()).collect();
-        let tensor = Tensor::new(shape.to_vec(), values).unwrap();
-        self.builder.constant(name, tensor).unwrap()
-    }
-
-    fn node(&mut self, name: &str, op: Op, inputs: &[ValueId]) -> ValueId {
-        self.builder.node(name, op, inputs).unwrap()
-    }
-
-    fn convolution(
-        &mut self,
-        name: &str,
-        x: ValueId,
-        weights: [usize; 4],
-        stride: usize,
-    ) -> ValueId {
-        let [units, depth, kernel, groups] = weights;
-        let taps = (depth * kernel * kernel) as f32;
-        let shape = [units, depth, kernel, kernel];
-        let w = self.constant(&format!("{name}.weight"), &shape, (6.0 / taps).sqrt(), 0.0);
-        let pad = if stride == 1 { kernel / 2 } else { 0 };
-        let conv = Conv {
-            kernel: [kernel; 2],
-            strides: [stride; 2],
-            pads: [pad; 4],
-            dilations: [1; 2],
-            groups,
-        };
-        let mut inputs = vec![x, w];
-        if groups == 1 {
-            inputs.push(self.constant(&format!("{name}.bias"), &[units], 0.1, 0.0));
-        }
-        self.node(name, Op::Conv(conv), &inputs)
-    }
-
-    fn dense(&mut self, name: &str, x: ValueId, [units, inputs]: [usize; 2]) -> ValueId {
-        let bound = (6.0 / inputs as f32).sqrt();
-        let w = self.constant(&format!("{name}.weight"), &[units, inputs], bound, 0.0);
-        let bias = self.constant(&format!("{name}.bias"), &[units], 0.1, 0.0);
-        let gemm = Gemm {
-            alpha: 1.0,
-            beta: 1.0,
-            transpose_a: false,
-            transpose_b: true,
-        };
-        self.node(name, Op::Gemm(gemm), &[x, w, bias])
-    }
-
-    fn normalization(&mut self, name: &str, x: ValueId, channels: usize) -> ValueId {
-        let inputs = [
-            ("scale", 0.2, 1.0),
-            ("shift", 0.2, 0.0),
-            ("mean", 0.1, 0.0),
-            ("variance", 0.1, 0.5),
-        ];
-        let inputs = inputs.map(|(what, bound, middle)| {
-            self.constant(&format!("{name}.{what}"), &[channels], bound, middle)
-        });
-        let [scale, shift, mean, variance] = inputs;
-        let op = Op::BatchNormalization { epsilon: 1e-5 };
-        self.node(
-            &format!("{name}.norm"),
-            op,
-            &[x, scale, shift, mean, variance],
-        )
-    }
-
-    fn relu(&mut self, name: &str, x: ValueId) -> ValueId {
-        self.node(&format!("{name}.relu"), Op::Relu, &[x])
-    }
-}
 
 /// Convolutions with batch normalization and a residual connection, and two fully connected layers:
 /// some 6,000 parameters.
@@ -216,7 +119,7 @@ fn trained() -> Graph {
 }
 
 /// A folder with the trained model, a recording and the recipe.
-fn project(folder: &Path) -> Plan {
+pub fn project(folder: &Path) -> Plan {
     pedals(&folder.join("tub"), FRAMES);
     fs::write(folder.join("lane.onnx"), trained().write()).unwrap();
     fs::write(folder.join("lane.toml"), RECIPE).unwrap();
@@ -407,23 +310,6 @@ fn no_strategy_depends_on_another() {
     assert!(error.to_string().contains("lane"), "{error}");
 }
 
-/// As many channels stay as the time allows, which grows with the multiply-adds here.
-#[test]
-fn channels_are_removed_until_the_network_takes_the_time_that_is_asked_for() {
-    let whole = channels::prune(&connected(), 0.999).unwrap();
-    let micros = |graph: &Graph| {
-        let left = channels::prune(graph, 0.9999).unwrap().before;
-        Ok(Duration::from_secs_f64(1e-6 * 100.0 * left / whole.before))
-    };
-    let limit = Duration::from_micros(50);
-    let smaller = channels::prune_to_time(&connected(), limit, micros).unwrap();
-    let share = smaller.multiply_adds / smaller.before;
-    assert!((0.4..=0.5).contains(&share), "{share}");
-    let error = channels::prune_to_time(&connected(), Duration::from_micros(1), micros);
-    let error = error.unwrap_err();
-    assert!(matches!(error, ChannelsError::Time { .. }), "{error}");
-}
-
 /// The time of the small network is measured, and a limit that it keeps removes hardly anything.
 #[test]
 fn a_time_of_inference_can_be_asked_for() {
@@ -438,133 +324,6 @@ fn a_time_of_inference_can_be_asked_for() {
         "{:?}",
         made[0].multiply_adds
     );
-}
-
-#[test]
-fn a_search_finds_engines_that_no_other_surpasses() {
-    let folder = tempfile::tempdir().unwrap();
-    let plan = project(folder.path());
-    let text = RECIPE.replace("epochs = 10", "epochs = 2");
-    fs::write(folder.path().join("lane.toml"), text).unwrap();
-    let out = folder.path().join("found");
-    let search_plan = SearchPlan {
-        recipe: plan.recipe,
-        data: plan.data,
-        model: None,
-        out: out.clone(),
-        trial_epochs: 1,
-        force: false,
-    };
-    let mut trained = Vec::new();
-    let found = search(&search_plan, |name, is_full, merit| {
-        assert!(merit.error.is_finite() && merit.bytes > 0 && !merit.time.is_zero());
-        if is_full {
-            trained.push(name.to_owned());
-        }
-    })
-    .unwrap();
-    assert_eq!(found.tried.len() + found.impossible.len(), 15);
-    let full = found.tried.iter().filter(|it| it.full.is_some());
-    assert!(full.map(|it| &it.name).eq(&trained));
-    let best: Vec<Merit> = (found.tried.iter())
-        .filter(|it| it.is_best)
-        .filter_map(|it| it.full)
-        .collect();
-    assert!(
-        !best.is_empty() && front(&best, 1.0).iter().all(|it| *it),
-        "{best:?}"
-    );
-    for name in &trained {
-        let engine = fs::read(out.join(format!("{name}.engine"))).unwrap();
-        Bundle::read(&engine).unwrap();
-    }
-    let table = fs::read_to_string(out.join("search.csv")).unwrap();
-    assert_eq!(table.lines().count(), 1 + found.tried.len());
-    assert!(
-        table.lines().all(|line| line.split(',').count() == 8),
-        "{table}"
-    );
-    // What was found is kept.
-    let error = search(&search_plan, |_, _, _| ()).unwrap_err();
-    assert!(error.to_string().contains("is not empty"), "{error}");
-}
-
-/// A network with every kind of connection between channels.
-fn connected() -> Graph {
-    let mut b = Layers::new();
-    let image = TensorType::new(ElementType::F32, [1, 3, 12, 12]);
-    let x = b.builder.input("image", image).unwrap();
-    let x = b.convolution("a", x, [16, 3, 3, 1], 2);
-    let x = b.normalization("a", x, 16);
-    let x = b.relu("a", x);
-    let y = b.convolution("b", x, [16, 16, 3, 1], 1);
-    let x = b.node("sum", Op::Add, &[x, y]);
-    let x = b.convolution("depthwise", x, [16, 1, 3, 16], 1);
-    let left = b.convolution("left", x, [10, 16, 1, 1], 1);
-    let left = b.relu("left", left);
-    let right = b.convolution("right", x, [12, 16, 1, 1], 1);
-    let right = b.relu("right", right);
-    let x = b.node("both", Op::Concat { axis: 1 }, &[left, right]);
-    let x = b.node(
-        "rows",
-        Op::Transpose {
-            perm: vec![0, 2, 3, 1],
-        },
-        &[x],
-    );
-    let x = b.node("flatten", Op::Flatten { axis: 1 }, &[x]);
-    let x = b.dense("hidden", x, [20, 5 * 5 * 22]);
-    let x = b.relu("hidden", x);
-    let x = b.dense("out", x, [2, 20]);
-    b.builder.output("controls", x).unwrap();
-    b.builder.finish().unwrap()
-}
-
-/// A network without some channels answers as one in which these channels are zero.
-#[test]
-fn removed_channels_leave_the_function_of_the_others() {
-    let graph = connected();
-    let smaller = channels::prune(&graph, 0.4).unwrap();
-    assert!(smaller.multiply_adds <= 0.4 * smaller.before);
-    let layers: BTreeSet<&str> = smaller.removed.iter().map(|(l, _)| l.as_str()).collect();
-    assert!(layers.contains("a") && layers.contains("b"), "{layers:?}");
-    assert!(!layers.contains("out"));
-    let of = |layer: &str| -> BTreeSet<usize> {
-        let removed = smaller.removed.iter().filter(|(l, _)| l == layer);
-        removed.map(|(_, index)| *index).collect()
-    };
-    // The residual connection ties these.
-    assert_eq!(of("a"), of("b"));
-
-    let mut zeroed = graph;
-    for (layer, index) in &smaller.removed {
-        for part in ["weight", "bias", "scale", "shift"] {
-            let name = format!("{layer}.{part}");
-            let Some(value) = zeroed.values.iter_mut().find(|value| value.name == name) else {
-                continue;
-            };
-            let mut data = value.constant.as_ref().unwrap().as_f32().unwrap().to_vec();
-            let row = data.len() / value.shape[0];
-            data[index * row..][..row].fill(0.0);
-            value.constant = Some(Tensor::new(value.shape.clone(), data).unwrap());
-        }
-    }
-    let answers = |graph: &Graph| {
-        Network::from_graph(graph)
-            .unwrap()
-            .answers(8, &|index, example| {
-                for (place, value) in example.inputs[0].iter_mut().enumerate() {
-                    *value = ((place * 31 + index * 17) % 64) as f32 / 32.0 - 1.0;
-                }
-            })
-    };
-    let (expected, found) = (answers(&zeroed), answers(&smaller.graph));
-    for (expected, found) in expected.iter().zip(&found) {
-        assert!((expected - found).abs() < 1e-4, "{expected} {found}");
-    }
-    assert!(expected.iter().any(|x| (x - expected[0]).abs() > 1e-2));
-    let error = channels::prune(&connected(), 0.001).unwrap_err();
-    assert!(matches!(error, ChannelsError::Share { .. }), "{error}");
 }
 
 #[test]
