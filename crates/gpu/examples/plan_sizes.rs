@@ -13,22 +13,21 @@
 
 #[path = "../../tensorrt/tests/real/mod.rs"]
 mod real;
+#[path = "../tests/rtx/mod.rs"]
+mod rtx;
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use pilotage_engine::Bundle;
-use tensorrt_rs::{BuildOptions, Product, Shims, TensorRt, Warnings, compile_shim};
+use rtx::{layers, multiplying, rtx};
+use tensorrt_rs::BuildOptions;
 
 /// Ampere, Orin's family.
 const DEVICE: [u16; 1] = [86];
 
 fn main() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    compile_shim(&real::headers("RTX-1.7"), folder.path(), Warnings::Denied).expect("the shim");
-    let shims = Shims::In(folder.path().to_owned());
-    let library = TensorRt::open(Product::TensorRtRtx, Some(&real::libraries()), &shims);
-    let library = library.expect("NVIDIA's library");
+    let (library, _shim) = rtx();
     for file in std::env::args().skip(1) {
         let options = BuildOptions {
             compute_capabilities: &DEVICE,
@@ -40,7 +39,7 @@ fn main() {
             "file": file,
             "version": library.version().to_string(),
             "bytes": plan.bytes.len(),
-            "layers": layers(plan.layers.as_deref().unwrap_or_default()),
+            "layers": counts(plan.layers.as_deref().unwrap_or_default()),
         });
         println!("{line}");
     }
@@ -59,17 +58,10 @@ fn model(file: &str) -> Vec<u8> {
 }
 
 /// How many layers multiply elements of each type, from the builder's report of all layers.
-fn layers(report: &str) -> BTreeMap<&str, usize> {
-    let kinds = ["correlation", "convolution", "gemm"];
+fn counts(report: &str) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for line in report.lines() {
-        let after = |start: &str| line.split_once(start).map_or("", |(_, rest)| rest);
-        let word = |text| str::split(text, [',', ' ']).next().unwrap_or_default();
-        if kinds.contains(&word(after("LayerType: "))) {
-            let inputs = after("Inputs: [ {");
-            let of = inputs.split_once("Datatype: ").map_or("", |(_, rest)| rest);
-            *counts.entry(word(of)).or_default() += 1;
-        }
+    for layer in multiplying(&layers(report)) {
+        *counts.entry(layer.inputs[0].to_owned()).or_default() += 1;
     }
     counts
 }

@@ -14,6 +14,7 @@
 
 #[path = "../../tensorrt/tests/real/mod.rs"]
 mod real;
+mod rtx;
 
 use std::fs;
 use std::sync::Mutex;
@@ -23,23 +24,14 @@ use pilotage_compiler::{LayerPrecision, Precision, Recipe, compile_recipe};
 use pilotage_config::Source;
 use pilotage_engine::{Bundle, GateLimits};
 use pilotage_graph::{Graph, ReadOptions, Tensor};
-use real::{checkout, headers, libraries};
+use real::checkout;
+use rtx::{layers, multiplying, rtx};
 use tensorrt_rs::{
-    BuildOptions, Owner, Plan, Product, Progress, Shims, TensorRt, TensorRtError, TrustedBytes,
-    Typing, Warnings, compile_shim,
+    BuildOptions, Owner, Plan, Progress, TensorRt, TensorRtError, TrustedBytes, Typing,
 };
 
 /// Ampere (Orin's family), Ada and Blackwell.
 const DEVICES: [u16; 4] = [80, 86, 89, 120];
-
-/// TensorRT-RTX through a shim that is compiled for it, and the shim's folder.
-fn rtx() -> (TensorRt, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    compile_shim(&headers("RTX-1.7"), folder.path(), Warnings::Denied).unwrap();
-    let shims = Shims::In(folder.path().to_owned());
-    let library = TensorRt::open(Product::TensorRtRtx, Some(&libraries()), &shims).unwrap();
-    (library, folder)
-}
 
 fn build(tensorrt: &TensorRt, model: &[u8], devices: &[u16]) -> Result<Plan, TensorRtError> {
     tensorrt.build(
@@ -81,47 +73,6 @@ fn recipe(precision: Precision, layers: &[(&str, LayerPrecision)]) -> Bundle {
     let source = Source::new("pilotnet.toml", &text);
     let engine = compile_recipe(recipe, &source, path.parent().unwrap(), "pilotnet").unwrap();
     Bundle::read(&engine.bytes).unwrap()
-}
-
-/// One line of RTX's layer report: `Name: fc1_myl0_11, LayerType: gemm, Inputs: [ { …
-/// Datatype: Int8, … }], Constants: [ … ], Outputs: [ … ], …`.
-struct Layer<'a> {
-    name: &'a str,
-    kind: &'a str,
-    inputs: Vec<&'a str>,
-    weights: &'a str,
-}
-
-fn layers(report: &str) -> Vec<Layer<'_>> {
-    let lines = report.lines().filter(|line| line.contains("LayerType: "));
-    lines
-        .map(|line| {
-            let after = |start: &str| line.split_once(start).map_or("", |(_, rest)| rest);
-            let word = |start: &str| after(start).split([',', ' ']).next().unwrap();
-            let types = |start: &str| {
-                let list = after(start).split("}]").next().unwrap();
-                let types = list.split("Datatype: ").skip(1);
-                types
-                    .map(|rest| rest.split(',').next().unwrap())
-                    .collect::<Vec<_>>()
-            };
-            Layer {
-                name: word("Name: "),
-                kind: word("LayerType: "),
-                inputs: types("Inputs: [ {"),
-                weights: types("Constants: [ {").first().copied().unwrap_or(""),
-            }
-        })
-        .collect()
-}
-
-/// The convolutions and fully connected layers of a PilotNet's report.
-fn multiplying<'a>(layers: &'a [Layer<'a>]) -> Vec<&'a Layer<'a>> {
-    let kinds = ["correlation", "convolution", "gemm"];
-    layers
-        .iter()
-        .filter(|layer| kinds.contains(&layer.kind))
-        .collect()
 }
 
 #[test]
