@@ -8,6 +8,7 @@
 //! | `model.qdq.onnx` | the INT8 network for other runtimes, an ONNX file |
 //! | `model.fp16.onnx` | the network in 16-bit floating point, an ONNX file |
 //! | `gate.frames` | the validation frames after preprocessing, one PNG |
+//! | `gate.inputs` | the other inputs of these frames, f32, frame after frame; absent without any |
 //! | `gate.answers` | the fp32 outputs for these frames, f32, frame after frame |
 //! | `calibration.cache` | the ranges of activations in TensorRT's text format |
 //!

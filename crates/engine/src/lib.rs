@@ -78,9 +78,11 @@ pub mod conformance;
 mod cpu;
 mod encoding;
 mod gate;
+mod inputs;
 mod instruction_set;
 mod kernels;
 mod manifest;
+mod memory;
 mod output;
 pub mod plan;
 pub mod resample;
@@ -94,9 +96,11 @@ pub use cpu::{
     CpuEngine, CpuError, CpuOptions, MAX_THREADS, Numbers, StepProfile, peak, read_speed,
 };
 pub use gate::{Gate, GateLimits, GatedOutput};
+pub use inputs::{Inputs, InputsError, MOST_INPUTS, PictureForm};
 pub use instruction_set::{InstructionSet, UnknownInstructionSet};
 pub use kernels::int8::WeightStorage;
 pub use manifest::{Calibration, FrameSize, GateResult, Manifest, TensorRtRecipe, Trial};
+pub use memory::{AfterGap, MOST_PICTURES, Memory, PictureAxis, SignalRule, Start, StateRule};
 pub use output::{Bins, Decode, Meaning, Output};
 pub use plan::{Plan, PlanError};
-pub use validation::{PackError, ValidationError, ValidationSet};
+pub use validation::{PackError, SampleForm, ValidationError, ValidationSet};

@@ -5,7 +5,7 @@ use std::fmt;
 use pilotage_vehicle::Domain;
 use serde::{Deserialize, Serialize};
 
-use crate::Output;
+use crate::{Memory, Output};
 
 /// The manifest of an engine file: what the engine is and how it was compiled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,6 +58,17 @@ impl Manifest {
         match self.recipe.get("tensorrt") {
             Some(table) => TensorRtRecipe::deserialize(table),
             None => Ok(TensorRtRecipe::default()),
+        }
+    }
+
+    /// The recipe's rules for the inputs other than the present picture; the defaults if it has none.
+    ///
+    /// # Errors
+    /// If the table is malformed.
+    pub fn memory(&self) -> Result<Memory, serde_json::Error> {
+        match self.recipe.get("memory") {
+            Some(table) => Memory::deserialize(table),
+            None => Ok(Memory::default()),
         }
     }
 }

@@ -5,12 +5,14 @@ mod pack;
 
 use std::collections::BTreeMap;
 
-use crate::{Bundle, Gate, GateLimits, GateResult, Output};
+use crate::{Bundle, Gate, GateLimits, GateResult, Memory, Output, PictureAxis};
 
 pub use pack::PackError;
 
 /// The section with the frames, as one PNG.
 const FRAMES: &str = "gate.frames";
+/// The section with the other inputs of each frame, as little-endian f32.
+const OTHERS: &str = "gate.inputs";
 /// The section with the answers of fp32.
 const ANSWERS: &str = "gate.answers";
 
@@ -28,6 +30,38 @@ pub enum ValidationError {
     Unfit(&'static str),
 }
 
+/// What the samples of a validation set are.
+#[derive(Debug, Clone, Copy)]
+pub struct SampleForm<'a> {
+    /// Width and height of a picture.
+    pub size: (u32, u32),
+    /// Channels of a picture: one or three.
+    pub channels: usize,
+    /// The network's memory, which says how many pictures a sample has and where they lie.
+    pub memory: &'a Memory,
+}
+
+impl SampleForm<'_> {
+    /// Bytes of the pictures of a sample.
+    fn pictures(&self) -> usize {
+        let (width, height) = (self.size.0 as usize, self.size.1 as usize);
+        width * height * self.channels * self.memory.pictures
+    }
+
+    /// The number of pictures whose channels lie side by side.
+    fn woven(&self) -> usize {
+        woven(self.memory)
+    }
+}
+
+/// The number of pictures of a sample whose channels lie side by side.
+fn woven(memory: &Memory) -> usize {
+    match memory.axis {
+        PictureAxis::Channels => memory.pictures,
+        PictureAxis::Time => 1,
+    }
+}
+
 /// The validation frames, their fp32 answers, and the error limits.
 #[derive(Debug, Clone)]
 pub struct ValidationSet {
@@ -41,19 +75,37 @@ impl ValidationSet {
     pub const MAX_FRAMES: usize = 64;
 
     /// Adds the sections with the first [`MAX_FRAMES`](Self::MAX_FRAMES) of `frames` and their fp32
-    /// answers to an engine file's `sections`. The frames, rows of `size.0` pixels with one or three
-    /// channels, are one PNG, stacked vertically. The answers are little-endian f32, with the
-    /// outputs of each frame concatenated.
+    /// answers to an engine file's `sections`. A frame is a sample: the pictures, rows of pixels with
+    /// interleaved channels, followed by the other inputs as little-endian f32. All pictures are one
+    /// PNG, stacked vertically. The answers are little-endian f32, with the outputs of each frame
+    /// concatenated.
     ///
     /// # Errors
-    /// If the frames do not have the given size.
+    /// If the frames do not have the given form.
     pub fn write(
         sections: &mut BTreeMap<String, Vec<u8>>,
-        (frames, size): (&[&[u8]], (u32, u32)),
+        (frames, form): (&[&[u8]], SampleForm<'_>),
         answers: &[Vec<f32>],
     ) -> Result<(), PackError> {
         let count = frames.len().min(Self::MAX_FRAMES);
-        let picture = pack::pack(&frames[..count], size)?;
+        let split = |frame: &&[u8]| {
+            let (pictures, others) = frame.split_at(form.pictures().min(frame.len()));
+            (
+                pack::unwoven(pictures, form.woven(), form.channels),
+                others.to_vec(),
+            )
+        };
+        let (pictures, others): (Vec<_>, Vec<_>) = frames[..count].iter().map(split).unzip();
+        let pictures: Vec<&[u8]> = pictures.iter().map(Vec::as_slice).collect();
+        let height = form
+            .size
+            .1
+            .saturating_mul(u32::try_from(form.memory.pictures).unwrap_or(0));
+        let picture = pack::pack(&pictures, (form.size.0, height))?;
+        let others = others.concat();
+        if !others.is_empty() {
+            sections.insert(OTHERS.to_owned(), others);
+        }
         let numbers = answers.iter().take(Self::MAX_FRAMES).flatten();
         let bytes = numbers.flat_map(|x| x.to_le_bytes()).collect();
         sections.insert(FRAMES.to_owned(), picture);
@@ -73,10 +125,13 @@ impl ValidationSet {
             return Err(ValidationError::NoFrames);
         };
         let plan = &bundle.plan;
-        let [input] = plan.inputs.as_slice() else {
-            return Err(ValidationError::Unfit("the engine does not have one input"));
+        let [input, others @ ..] = plan.inputs.as_slice() else {
+            return Err(ValidationError::Unfit("the engine has no input"));
         };
         let input = plan.port(input);
+        let memory = (manifest.memory())
+            .map_err(|_| ValidationError::Unfit("the recipe's memory is malformed"))?;
+        let others: usize = others.iter().map(|port| plan.port(port).len() * 4).sum();
         let lengths: Vec<(&str, usize)> = (plan.outputs.iter())
             .map(|port| (port.name.as_str(), plan.port(port).len()))
             .collect();
@@ -96,10 +151,24 @@ impl ValidationSet {
                 "the length of the answers does not match the outputs",
             ));
         }
-        let pixels = pack::unpack(picture, count * input.len()).ok_or(ValidationError::Unfit(
-            "frames and answers differ in number",
-        ))?;
-        let frames: Vec<Vec<u8>> = pixels.chunks(input.len()).map(<[u8]>::to_vec).collect();
+        let (pixels, channels) = pack::unpack(picture, count * input.len()).ok_or(
+            ValidationError::Unfit("frames and answers differ in number"),
+        )?;
+        let numbers = bundle.sections.get(OTHERS).map_or(&[][..], Vec::as_slice);
+        if numbers.len() != count * others {
+            return Err(ValidationError::Unfit(
+                "frames and their other inputs differ in number",
+            ));
+        }
+        let frames = pixels
+            .chunks(input.len())
+            .enumerate()
+            .map(|(index, pictures)| {
+                let mut sample = pack::woven(pictures, woven(&memory), channels);
+                sample.extend(&numbers[index * others..][..others]);
+                sample
+            });
+        let frames: Vec<Vec<u8>> = frames.collect();
 
         // Limits are the same for all forms. Use those of the first form.
         if manifest.gate.len() < manifest.outputs.len() || manifest.outputs.is_empty() {
@@ -139,7 +208,8 @@ impl ValidationSet {
         })
     }
 
-    /// The frames: pixels from 0 to 255, rows of interleaved channels.
+    /// The frames: pixels from 0 to 255, rows of interleaved channels; of an engine with a memory,
+    /// samples (see [`Inputs::load`](crate::Inputs::load)).
     pub fn frames(&self) -> &[Vec<u8>] {
         &self.frames
     }

@@ -61,9 +61,36 @@ pub(super) fn pack(frames: &[&[u8]], (width, height): (u32, u32)) -> Result<Vec<
     Ok(png)
 }
 
-/// Unpacks the pixels of all frames, concatenated, if there are exactly `length` bytes. Allocates
-/// no memory for an image of another size.
-pub(super) fn unpack(png: &[u8], length: usize) -> Option<Vec<u8>> {
+/// The pictures one after the other, of `count` pictures whose channels lie side by side in each
+/// pixel.
+pub(super) fn unwoven(pixels: &[u8], count: usize, channels: usize) -> Vec<u8> {
+    if count <= 1 {
+        return pixels.to_vec();
+    }
+    let side_by_side = (count * channels).max(1);
+    let picture = |at: usize| {
+        let all = pixels.chunks_exact(side_by_side);
+        all.flat_map(move |pixel| pixel[at * channels..][..channels].iter().copied())
+    };
+    (0..count).flat_map(picture).collect()
+}
+
+/// The reverse of [`unwoven`].
+pub(super) fn woven(pictures: &[u8], count: usize, channels: usize) -> Vec<u8> {
+    if count <= 1 {
+        return pictures.to_vec();
+    }
+    let size = (pictures.len() / count).max(1);
+    let pixel = |start: usize| {
+        let all = pictures.chunks_exact(size);
+        all.flat_map(move |picture| picture.iter().skip(start).take(channels).copied())
+    };
+    (0..size).step_by(channels.max(1)).flat_map(pixel).collect()
+}
+
+/// Unpacks the pixels of all frames, concatenated, if there are exactly `length` bytes, and the number
+/// of channels. Allocates no memory for an image of another size.
+pub(super) fn unpack(png: &[u8], length: usize) -> Option<(Vec<u8>, usize)> {
     let limits = Limits {
         bytes: length.saturating_add(ROOM),
     };
@@ -76,7 +103,7 @@ pub(super) fn unpack(png: &[u8], length: usize) -> Option<Vec<u8>> {
     }
     let mut pixels = vec![0; length];
     reader.next_frame(&mut pixels).ok()?;
-    Some(pixels)
+    Some((pixels, colour.samples()))
 }
 
 #[cfg(test)]

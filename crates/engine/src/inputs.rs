@@ -1,0 +1,409 @@
+//! The input tensors of an engine from frame to frame.
+
+use arrayvec::ArrayVec;
+
+use crate::memory::{AfterGap, Memory, PictureAxis};
+use crate::{Buffer, ElementType, Output, Port, TensorMut, TensorRef};
+
+/// The largest number of inputs of a driving policy.
+pub const MOST_INPUTS: usize = 8;
+
+/// Why inputs do not fit an engine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InputsError {
+    /// The first input is not the pictures.
+    #[error(
+        "the engine's first input must have {expected} f32 or i8 elements (what its recipe's \
+         `[input]` and `[memory]` make), but is {found}; compile it again"
+    )]
+    Picture {
+        /// The number of elements of all pictures.
+        expected: usize,
+        /// The input.
+        found: String,
+    },
+    /// An input has no rule, or a rule no input, or their sizes differ.
+    #[error("the engine's input or output `{name}` {reason}; compile it again")]
+    Port {
+        /// The port.
+        name: String,
+        /// What does not fit.
+        reason: &'static str,
+    },
+    /// There are too many.
+    #[error("the engine has {0} inputs, more than the {MOST_INPUTS} a driving policy may have")]
+    TooMany(usize),
+    /// A stored sample has another length.
+    #[error("{found} bytes are not a sample of {expected}")]
+    Sample {
+        /// The length.
+        expected: usize,
+        /// What there is.
+        found: usize,
+    },
+}
+
+/// A picture, as the network's input has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PictureForm {
+    /// Elements of one picture.
+    pub len: usize,
+    /// The number of channels.
+    pub channels: usize,
+    /// Whether the channels of a pixel are adjacent; else every channel is a plane.
+    pub interleaved: bool,
+}
+
+/// A state: the place of the output among all outputs, concatenated, and its start value.
+#[derive(Debug, Clone)]
+struct State {
+    input: usize,
+    place: usize,
+    start: Vec<f32>,
+}
+
+/// A signal: an element of an input, and how it is computed from the answers.
+#[derive(Debug, Clone)]
+struct Signal {
+    input: usize,
+    element: usize,
+    output: Output,
+    place: usize,
+    scale: f32,
+    offset: f32,
+}
+
+/// The input tensors of an engine from frame to frame, by the rules of its [`Memory`]. Nothing but
+/// [`Inputs::new`] allocates.
+///
+/// For each frame: [`picture`](Self::picture) is written, [`advance`](Self::advance) completes the
+/// inputs, [`tensors`](Self::tensors) are what the engine reads, and [`remember`](Self::remember)
+/// takes its answers.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    form: PictureForm,
+    count: usize,
+    axis: PictureAxis,
+    after_gap: AfterGap,
+    /// The pictures, the oldest first.
+    history: Buffer,
+    /// The first input, where its elements have another order than the pictures one after the other.
+    woven: Option<Buffer>,
+    /// The other inputs.
+    others: Vec<Buffer>,
+    states: Vec<State>,
+    signals: Vec<Signal>,
+    /// Whether no frame was seen since the start.
+    fresh: bool,
+}
+
+impl Inputs {
+    /// The inputs of an engine with these ports. `form` is that of one picture, and `outputs` are
+    /// what the network's outputs mean.
+    ///
+    /// # Errors
+    /// If the ports do not fit the rules.
+    pub fn new(
+        memory: &Memory,
+        form: PictureForm,
+        (inputs, outputs): (&[Port], &[Port]),
+        meanings: &[Output],
+    ) -> Result<Self, InputsError> {
+        if inputs.len() > MOST_INPUTS {
+            return Err(InputsError::TooMany(inputs.len()));
+        }
+        let count = memory.pictures.max(1);
+        let expected = form.len.saturating_mul(count);
+        let first = inputs.first().filter(|port| {
+            port.len() == expected
+                && matches!(port.element_type, ElementType::F32 | ElementType::I8)
+        });
+        let Some((first, others)) = first.zip(inputs.get(1..)) else {
+            let found = inputs.first().map_or("missing".to_owned(), |port| {
+                format!("`{}`, {} {:?}", port.name, port.element_type, port.shape)
+            });
+            return Err(InputsError::Picture { expected, found });
+        };
+        let weaves = count > 1 && form.interleaved && memory.axis == PictureAxis::Channels;
+        let mut made = Self {
+            form,
+            count,
+            axis: memory.axis,
+            after_gap: memory.after_gap,
+            history: Buffer::zeros(first),
+            woven: weaves.then(|| Buffer::zeros(first)),
+            others: others.iter().map(Buffer::zeros).collect(),
+            states: states(memory, others, outputs)?,
+            signals: signals(memory, others, outputs, meanings)?,
+            fresh: true,
+        };
+        for port in others {
+            if port.element_type != ElementType::F32 {
+                return Err(wrong(&port.name, "is not float32"));
+            }
+            if !memory.names().any(|name| name == port.name) {
+                return Err(wrong(&port.name, "has no rule in the recipe's `[memory]`"));
+            }
+        }
+        made.reset();
+        Ok(made)
+    }
+
+    /// Forgets everything: the next frame is the first.
+    pub fn reset(&mut self) {
+        self.fresh = true;
+        for signal in &self.signals {
+            if let Some(Buffer::F32(values)) = self.others.get_mut(signal.input) {
+                values[signal.element] = signal.offset;
+            }
+        }
+    }
+
+    /// The place of the next picture.
+    pub fn picture(&mut self) -> TensorMut<'_> {
+        let last = (self.count - 1) * self.form.len;
+        match &mut self.history {
+            Buffer::F32(history) => TensorMut::F32(&mut shifted(history, self.form.len)[last..]),
+            Buffer::I8(history) => TensorMut::I8(&mut shifted(history, self.form.len)[last..]),
+            // `new` accepts no other type.
+            _ => TensorMut::F32(&mut []),
+        }
+    }
+
+    /// Completes the inputs after the picture was written. `gap` says that frames were missed since
+    /// the one before. Returns false if the car must stop for it.
+    pub fn advance(&mut self, gap: bool) -> bool {
+        let gap = gap && !self.fresh;
+        if self.fresh || (gap && self.after_gap == AfterGap::Reset) {
+            self.fresh = false;
+            let (len, last) = (self.form.len, (self.count - 1) * self.form.len);
+            for at in 0..self.count - 1 {
+                match &mut self.history {
+                    Buffer::F32(history) => history.copy_within(last.., at * len),
+                    Buffer::I8(history) => history.copy_within(last.., at * len),
+                    _ => {}
+                }
+            }
+            for state in &self.states {
+                if let Some(Buffer::F32(values)) = self.others.get_mut(state.input) {
+                    values.copy_from_slice(&state.start);
+                }
+            }
+        }
+        self.weave();
+        !(gap && self.after_gap == AfterGap::Stop)
+    }
+
+    /// Puts the channels of all pictures of a pixel side by side.
+    fn weave(&mut self) {
+        let Some(woven) = &mut self.woven else {
+            return;
+        };
+        let (count, channels, len) = (self.count, self.form.channels, self.form.len);
+        match (&self.history, woven) {
+            (Buffer::F32(history), Buffer::F32(woven)) => {
+                weave(history, woven, (count, channels, len));
+            }
+            (Buffer::I8(history), Buffer::I8(woven)) => {
+                weave(history, woven, (count, channels, len));
+            }
+            _ => {}
+        }
+    }
+
+    /// The tensors that the engine reads, in the order of its inputs.
+    pub fn tensors(&self) -> ArrayVec<TensorRef<'_>, MOST_INPUTS> {
+        let first = self.woven.as_ref().unwrap_or(&self.history);
+        let all = [first].into_iter().chain(&self.others);
+        all.map(Buffer::as_ref).collect()
+    }
+
+    /// The inputs, copied.
+    pub fn buffers(&self) -> Vec<Buffer> {
+        let first = self.woven.as_ref().unwrap_or(&self.history);
+        [first].into_iter().chain(&self.others).cloned().collect()
+    }
+
+    /// Keeps of the network's answers, all outputs concatenated, what the next frame's inputs need.
+    /// Returns false if that is not finite, and forgets everything then: such a state would spoil all
+    /// answers that follow.
+    pub fn remember(&mut self, answers: &[f32]) -> bool {
+        let mut finite = true;
+        for state in &self.states {
+            let values = self.others.get_mut(state.input);
+            let answer = answers.get(state.place..state.place + state.start.len());
+            if let (Some(Buffer::F32(values)), Some(answer)) = (values, answer) {
+                values.copy_from_slice(answer);
+                finite &= answer.iter().all(|x| x.is_finite());
+            }
+        }
+        for signal in &self.signals {
+            let elements = answers.get(signal.place..).unwrap_or_default();
+            let output = &signal.output;
+            let number = output.scale * output.number(elements) + output.offset;
+            if let Some(Buffer::F32(values)) = self.others.get_mut(signal.input) {
+                values[signal.element] = signal.scale * number + signal.offset;
+                finite &= number.is_finite();
+            }
+        }
+        if !finite {
+            self.reset();
+        }
+        finite
+    }
+
+    /// The inputs other than pictures as bytes: the second part of a sample.
+    pub fn other_bytes(&self) -> Vec<u8> {
+        let others = self.others.iter().filter_map(|other| match other {
+            Buffer::F32(values) => Some(values),
+            _ => None,
+        });
+        others.flatten().flat_map(|x| x.to_le_bytes()).collect()
+    }
+
+    /// The bytes of a sample.
+    pub fn sample_len(&self) -> usize {
+        let others = self.others.iter().map(|other| other.as_ref().len() * 4);
+        self.form.len * self.count + others.sum::<usize>()
+    }
+
+    /// Fills all inputs from a sample: the pictures, rows of pixels with values from 0 to 255, all
+    /// channels of a pixel side by side (pictures along an axis of their own one after the other, the
+    /// oldest first); then the elements of the other inputs as little-endian f32. `centre` is
+    /// subtracted from the pixels of an f32 input, and 128 from those of an i8 input. The memory of
+    /// earlier pictures is not filled: the next frame must not follow without a [`reset`](Self::reset).
+    ///
+    /// # Errors
+    /// If the sample has another length.
+    pub fn load(&mut self, sample: &[u8], centre: u8) -> Result<(), InputsError> {
+        let (expected, found) = (self.sample_len(), sample.len());
+        if found != expected {
+            return Err(InputsError::Sample { expected, found });
+        }
+        let (pictures, others) = sample.split_at(self.form.len * self.count);
+        let mut form = self.form;
+        if self.axis == PictureAxis::Channels {
+            form.len *= self.count;
+            form.channels *= self.count;
+        }
+        let centre = f32::from(centre);
+        match self.woven.as_mut().unwrap_or(&mut self.history) {
+            Buffer::F32(to) => place(form, pictures, to, |p| f32::from(p) - centre),
+            Buffer::I8(to) => place(form, pictures, to, |p| (p ^ 0x80).cast_signed()),
+            _ => {}
+        }
+        let mut words = others.as_chunks::<4>().0.iter();
+        for other in &mut self.others {
+            if let Buffer::F32(values) = other {
+                for (value, &word) in values.iter_mut().zip(&mut words) {
+                    *value = f32::from_le_bytes(word);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The pictures, with the oldest one dropped.
+fn shifted<T: Copy>(history: &mut [T], len: usize) -> &mut [T] {
+    if history.len() > len {
+        history.copy_within(len.., 0);
+    }
+    history
+}
+
+fn wrong(name: &str, reason: &'static str) -> InputsError {
+    InputsError::Port {
+        name: name.to_owned(),
+        reason,
+    }
+}
+
+/// Writes pictures of interleaved channels in the form of the input.
+fn place<T>(form: PictureForm, pictures: &[u8], to: &mut [T], value: impl Fn(u8) -> T) {
+    let planes = match form.interleaved {
+        true => 1,
+        false => form.channels.max(1),
+    };
+    let size = form.len.max(1);
+    for (picture, to) in pictures.chunks(size).zip(to.chunks_mut(size)) {
+        let in_order = (0..planes).flat_map(|plane| picture.iter().skip(plane).step_by(planes));
+        for (to, &pixel) in to.iter_mut().zip(in_order) {
+            *to = value(pixel);
+        }
+    }
+}
+
+fn weave<T: Copy>(history: &[T], woven: &mut [T], (count, channels, len): (usize, usize, usize)) {
+    for (at, picture) in history.chunks_exact(len.max(1)).enumerate() {
+        let pixels = picture.chunks_exact(channels.max(1));
+        let places = woven.chunks_exact_mut((count * channels).max(1));
+        for (pixel, place) in pixels.zip(places) {
+            place[at * channels..][..channels].copy_from_slice(pixel);
+        }
+    }
+}
+
+/// The index of the input `name` among those that are not pictures.
+fn input(others: &[Port], name: &str) -> Result<usize, InputsError> {
+    let found = others.iter().position(|port| port.name == name);
+    found.ok_or_else(|| wrong(name, "is missing"))
+}
+
+/// The place of the output `name` among the elements of all outputs, and the output.
+fn output<'a>(outputs: &'a [Port], name: &str) -> Result<(usize, &'a Port), InputsError> {
+    let before = outputs.iter().take_while(|port| port.name != name);
+    let place = before.map(Port::len).sum();
+    let found = outputs.iter().find(|port| port.name == name);
+    Ok((place, found.ok_or_else(|| wrong(name, "is missing"))?))
+}
+
+fn states(memory: &Memory, others: &[Port], outputs: &[Port]) -> Result<Vec<State>, InputsError> {
+    let each = memory.state.iter().map(|rule| {
+        let input = input(others, &rule.input)?;
+        let (place, port) = output(outputs, &rule.output)?;
+        if port.len() != others[input].len() || port.element_type != ElementType::F32 {
+            return Err(wrong(&rule.output, "does not fit the state's input"));
+        }
+        let start = rule.start.numbers(port.len());
+        let start = start.ok_or_else(|| wrong(&rule.input, "has another number of elements"))?;
+        Ok(State {
+            input,
+            place,
+            start,
+        })
+    });
+    each.collect()
+}
+
+fn signals(
+    memory: &Memory,
+    others: &[Port],
+    outputs: &[Port],
+    meanings: &[Output],
+) -> Result<Vec<Signal>, InputsError> {
+    let mut signals = Vec::new();
+    for rule in &memory.signal {
+        let at = input(others, &rule.input)?;
+        if others[at].len() != rule.values.len() {
+            return Err(wrong(&rule.input, "has another number of elements"));
+        }
+        for (element, &meaning) in rule.values.iter().enumerate() {
+            let found = meanings.iter().find(|it| it.meaning == meaning);
+            let found = found.ok_or_else(|| wrong(&rule.input, "has a value that is no output"))?;
+            let (place, _) = output(outputs, &found.name)?;
+            signals.push(Signal {
+                input: at,
+                element,
+                output: found.clone(),
+                place: place + found.index,
+                scale: rule.scale,
+                offset: rule.offset,
+            });
+        }
+    }
+    Ok(signals)
+}
+
+#[cfg(test)]
+mod tests;
