@@ -6,6 +6,7 @@ mod fixed;
 mod float;
 mod ports;
 mod quantized;
+mod samples;
 mod sections;
 mod source;
 mod trained;
@@ -16,7 +17,8 @@ use std::path::{Path, PathBuf};
 use pilotage_config::{ConfigError, Source, suggest};
 use pilotage_engine::plan::Plan;
 use pilotage_engine::{
-    Bundle, Calibration, Gate, GateLimits, GateResult, Manifest, Output, Trial, ValidationSet,
+    Bundle, Calibration, Gate, GateLimits, GateResult, Manifest, Output, SampleForm, Trial,
+    ValidationSet,
 };
 use pilotage_graph::{Graph, Node};
 
@@ -36,6 +38,7 @@ use crate::simplify::simplify;
 use crate::table::Tensors;
 use ports::remaining_preprocessing;
 use quantized::CPU_PLAN;
+use samples::HeldBack;
 pub use source::SourceModel;
 use trained::Quantization;
 
@@ -143,15 +146,15 @@ pub fn compile_run(
         throttle: recipe.throttle.map(|throttle| throttle.constant),
         recipe: as_json(serde_json::to_value(recipe), "model")?,
         calibration: calibration.map(|(frames, settings)| {
-            let (calibration, held_back) = frames.split();
+            let [calibration, held_back] = frames.counts();
             Calibration {
                 method: match model.quantization {
                     Quantization::Own(_) => "the model's own scales",
                     _ => settings.method.name(),
                 }
                 .to_owned(),
-                frames: calibration.len(),
-                held_back: held_back.len(),
+                frames: calibration,
+                held_back,
                 sha256: sections::frames_digest(frames),
             }
         }),
@@ -271,10 +274,21 @@ impl Model {
         warnings: &mut Vec<String>,
         run: Run<'_>,
     ) -> Result<CompiledModel, CompileError> {
-        let (calibration, held_back) = frames.split();
         let last = self.channels_last();
         let mut reference = self.reference()?;
         reference.centre = centre(self.recipe.precision);
+        let samples = match self.recipe.memory.is_none() {
+            true => None,
+            false => Some(self.samples(frames, &reference, run)?),
+        };
+        let (calibration, held_back) = match &samples {
+            Some(samples) => samples.split(),
+            None => frames.split(),
+        };
+        let in_order = HeldBack {
+            samples: &held_back,
+            sequences: samples.as_ref().map_or(&[], |it| &it.sequences),
+        };
         let reference_answers = |frames: &[&[u8]]| {
             let answers = reference.answers_observed(frames, run.of(Stage::Reference));
             answers.map_err(|reason| self.error(reason))
@@ -305,8 +319,7 @@ impl Model {
                 }
                 let mut network = Network::of_plan(made.plan.clone(), last);
                 network.centre = centre(self.recipe.precision);
-                let measured = (&held_back[..], run);
-                made.results = self.results(&gate, measured, CPU_PLAN, &network, &[])?;
+                made.results = self.results(&gate, (in_order, run), CPU_PLAN, &network, &[])?;
                 if !made.results.iter().all(GateResult::passes) {
                     return Err(self.error(ModelError::Gate {
                         precision: self.recipe.precision.name(),
@@ -316,33 +329,24 @@ impl Model {
                 }
                 made
             }
-            _ => self.integers(&gate, (&calibration, &held_back), warnings, run)?,
+            _ => self.integers(&gate, (&calibration, in_order), warnings, run)?,
         };
-        let size = (self.recipe.input.width, self.recipe.input.height);
-        ValidationSet::write(&mut made.sections, (&held_back, size), gate.reference())
+        let input = &self.recipe.input;
+        let form = SampleForm {
+            size: (input.width, input.height),
+            channels: input.colour.channels(),
+            memory: &self.recipe.memory,
+        };
+        ValidationSet::write(&mut made.sections, (&held_back, form), gate.reference())
             .map_err(|reason| self.error(ModelError::Frames(reason)))?;
         Ok(made)
-    }
-
-    /// The errors of `network`, a form of the model, on the held-back frames; see [`Gate::results`].
-    fn results(
-        &self,
-        gate: &Gate,
-        (held_back, run): (&[&[u8]], Run<'_>),
-        form: &str,
-        network: &Network,
-        units: &[(String, f32)],
-    ) -> Result<Vec<GateResult>, CompileError> {
-        let answers = network.answers_observed(held_back, run.of(Stage::Gate));
-        let answers = answers.map_err(|reason| self.error(reason))?;
-        Ok(gate.results(form, &answers, units))
     }
 
     /// Compiles the model to 8 bits: with its own scales if it was quantized in training.
     fn integers(
         &self,
         gate: &Gate,
-        (calibration, held_back): (&[&[u8]], &[&[u8]]),
+        (calibration, held_back): (&[&[u8]], HeldBack<'_>),
         warnings: &mut Vec<String>,
         run: Run<'_>,
     ) -> Result<CompiledModel, CompileError> {
@@ -361,13 +365,13 @@ impl Model {
         }
         if !quantized::takes_pixels(&self.simple) {
             warnings.push(format!(
-                "{}: the first layer pads with zero, which is no 8-bit pixel value after \
-                 normalization, so normalization is not folded into it: it is a separate step with \
-                 one more rounding to 8 bits",
+                "{}: normalization is not folded into the first layer, which pads with zero (no 8-bit \
+                 pixel value after normalization) or does not read the input directly: it is a \
+                 separate step with one more rounding to 8 bits",
                 self.path.display()
             ));
         }
-        let frames = (calibration.to_vec(), held_back.to_vec());
+        let frames = (calibration.to_vec(), held_back);
         let made = quantized::quantized(self, gate, frames, run)?;
         let model = made.graph.write();
         let table = self.table(calibration, run)?;

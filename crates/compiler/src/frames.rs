@@ -1,6 +1,9 @@
 //! Reads frames for calibration and validation from a recording: any format that
 //! `pilotage-dataset` reads, a folder of pictures among them.
 
+mod runs;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use pilotage_dataset::{DatasetError, Picture, Record, Recording, evenly};
@@ -26,6 +29,9 @@ pub struct Frames {
     /// The size of the pictures before the crop, if all have one size and none was cropped and
     /// resized when it was recorded.
     pub size: Option<FrameSize>,
+    /// The index of the first frame of each run of consecutive frames, if they were read as such: for
+    /// a network with a memory.
+    pub runs: Vec<usize>,
     /// What an operator should know about the recording: pictures that are passed over or not
     /// chosen, pictures of several sizes.
     pub notes: Vec<String>,
@@ -93,23 +99,25 @@ impl Frames {
     /// # Errors
     /// The error names the file.
     pub fn read(folder: &Path, preprocess: &Preprocess) -> Result<Self, FramesError> {
-        Self::read_evenly(folder, preprocess, MAX_FRAMES, Run::ALONE)
+        Self::read_chosen(folder, preprocess, Choice::Evenly(MAX_FRAMES), Run::ALONE)
     }
 
-    /// Like [`read`](Self::read), with another largest number of pictures. `run` is informed of
-    /// each.
+    /// Like [`read`](Self::read), with another choice of pictures. `run` is informed of each.
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub fn read_evenly(
+    pub fn read_chosen(
         folder: &Path,
         preprocess: &Preprocess,
-        max_frames: usize,
+        choice: Choice,
         run: Run<'_>,
     ) -> Result<Self, FramesError> {
         let recording = Recording::open(folder)?;
         let all = recording.records().len();
-        let chosen = evenly(all, max_frames);
+        let (chosen, starts) = match choice {
+            Choice::Evenly(most) => (evenly(all, most), BTreeSet::new()),
+            Choice::Runs(most) => runs::choose(recording.records(), most),
+        };
         let mut notes: Vec<_> = recording.notes().iter().map(ToString::to_string).collect();
         if chosen.len() < all {
             notes.push(format!(
@@ -127,7 +135,14 @@ impl Frames {
             run.frame();
             Ok::<_, FramesError>((frame_size(&picture, preprocess), frame))
         };
-        let take = |_, (size, frame)| {
+        let (mut runs, mut before) = (Vec::new(), None);
+        let take = |index: usize, (size, frame)| {
+            // A picture that was passed over ends a run.
+            let follows = index.checked_sub(1).is_some_and(|it| before == Some(it));
+            if !starts.is_empty() && (!follows || starts.contains(&index)) {
+                runs.push(pixels.len());
+            }
+            before = Some(index);
             pixels.push(frame);
             if !sizes.contains(&size) {
                 sizes.push(size);
@@ -149,6 +164,7 @@ impl Frames {
         Ok(Self {
             pixels,
             size,
+            runs,
             notes,
         })
     }
@@ -166,6 +182,44 @@ impl Frames {
         }
         (calibration, held_back)
     }
+
+    /// The same for runs of consecutive frames: the last of every nine runs is held back.
+    pub(crate) fn split_runs(&self) -> [Vec<Vec<&[u8]>>; 2] {
+        let ends = self.runs.iter().skip(1).copied().chain([self.pixels.len()]);
+        let runs = self.runs.iter().zip(ends);
+        let frames = |(&start, end): (&usize, usize)| {
+            let frames = self.pixels.get(start..end).unwrap_or_default();
+            frames.iter().map(Vec::as_slice).collect()
+        };
+        let runs: Vec<Vec<&[u8]>> = runs.map(frames).collect();
+        let each = HELD_BACK.min(runs.len()).max(1);
+        let mut split = [Vec::new(), Vec::new()];
+        for (index, run) in runs.into_iter().enumerate() {
+            split[usize::from((index + 1) % each == 0)].push(run);
+        }
+        split
+    }
+}
+
+impl Frames {
+    /// How many frames are for calibration, and for validation.
+    pub(crate) fn counts(&self) -> [usize; 2] {
+        if self.runs.is_empty() {
+            let (calibration, held_back) = self.split();
+            return [calibration.len(), held_back.len()];
+        }
+        let frames = |runs: Vec<Vec<&[u8]>>| runs.iter().map(Vec::len).sum();
+        self.split_runs().map(frames)
+    }
+}
+
+/// Which pictures of a recording are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// So many at most, evenly chosen.
+    Evenly(usize),
+    /// So many at most, in runs of consecutive pictures, evenly chosen.
+    Runs(usize),
 }
 
 /// The size of the camera's frames that `picture` shows, if it is one of them.

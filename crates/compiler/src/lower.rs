@@ -40,8 +40,9 @@ pub enum Weights {
     Dequantized,
 }
 
-/// The axis order of the engine's four-dimensional inputs. Outputs always have the model's order,
-/// so that element indices are those of the model.
+/// The axis order of the engine's first input, the picture, if it has four dimensions. Other inputs
+/// and outputs always have the model's order, so that element indices are those of the model, and an
+/// output can be fed back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortLayout {
     /// The model's order.
@@ -118,18 +119,12 @@ pub fn lower_weights(
         |inputs: &[AxisOrder]| lower_with(Lowering::new(graph, integers, weights), inputs);
     let mut layouts = vec![AxisOrder::Model; graph.inputs.len()];
     let mut best = lower_with(&layouts)?;
-    if ports == PortLayout::Native {
-        for input in 0..graph.inputs.len() {
-            if graph.value(graph.inputs[input]).shape.len() != 4 {
-                continue;
-            }
-            layouts[input] = AxisOrder::Nhwc;
-            let plan = lower_with(&layouts)?;
-            if elements_transposed(&plan) < elements_transposed(&best) {
-                best = plan;
-            } else {
-                layouts[input] = AxisOrder::Model;
-            }
+    let first = graph.inputs.first().map(|&input| graph.value(input));
+    if ports == PortLayout::Native && first.is_some_and(|picture| picture.shape.len() == 4) {
+        layouts[0] = AxisOrder::Nhwc;
+        let plan = lower_with(&layouts)?;
+        if elements_transposed(&plan) < elements_transposed(&best) {
+            best = plan;
         }
     }
     Ok(best)

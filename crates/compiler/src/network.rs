@@ -1,20 +1,22 @@
 //! Runs a network on many frames, on all cores.
 
+mod rollout;
+mod runner;
+
+pub(crate) use rollout::{Rules, Told};
+use runner::Runner;
+
 use std::num::NonZero;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use pilotage_engine::plan::{Constant, ConstantData, Plan};
-use pilotage_engine::{
-    AxisOrder, CpuEngine, CpuError, CpuOptions, ElementType, Engine, EngineError, Port, TensorMut,
-    TensorRef,
-};
+use pilotage_engine::{CpuError, EngineError, InputsError};
 use pilotage_graph::Graph;
 
 use crate::cache::{Cache, Rows};
 use crate::lower::{LowerError, PortLayout, Weights, lower_weights};
-use crate::permute::permute;
 use crate::progress::Run;
 
 /// Why a network cannot be run.
@@ -29,15 +31,28 @@ pub enum NetworkError {
     /// Inference failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The network does not have one image input.
-    #[error("the network's input is not one image of {expected} float32 or int8 elements")]
+    /// The network's first input is not pictures, or a sample has another length.
+    #[error(
+        "the network's inputs take {expected} bytes, pictures of float32 or int8 elements first, and \
+         a sample has {found}"
+    )]
     Input {
-        /// Elements of a frame.
+        /// Bytes of a sample.
         expected: usize,
+        /// Bytes of this one.
+        found: usize,
     },
+    /// The rules for the network's memory do not fit it.
+    #[error(transparent)]
+    Inputs(#[from] InputsError),
 }
 
-/// A network with one image input of pixels minus 128, as f32 or i8.
+/// A network whose first input is an image of pixels minus 128, as f32 or i8.
+///
+/// It runs on samples. A sample is the bytes of all inputs: those of the image, rows of interleaved
+/// channels with values from 0 to 255 (of several pictures along an axis of their own, one after the
+/// other), and the elements of further inputs as little-endian f32. Of a network whose only input is
+/// one picture, samples are frames.
 ///
 /// Answers are bit-exact to the engine's scalar reference loops, so that results that depend on
 /// the answers are the same on every machine.
@@ -71,7 +86,7 @@ impl Network {
         }
     }
 
-    /// Runs every frame (rows of interleaved channels, values from 0 to 255). Passes the frame's
+    /// Runs every frame, which is a sample. Passes the frame's
     /// index and outputs to `take`, with one of several accumulators made by `new`. The
     /// accumulators are returned in no particular order, and each covers an arbitrary subset of
     /// the frames. Combine them with operations that do not depend on the order, such as integer
@@ -234,88 +249,5 @@ impl Buffer {
             Self::F32(data) => data,
             Self::I8(_) => &[],
         }
-    }
-}
-
-/// An engine with its output buffers.
-struct Runner {
-    engine: CpuEngine,
-    /// Rows, columns and channels, if the engine's input is planar.
-    planes: Option<[usize; 3]>,
-    element_type: ElementType,
-    centre: u8,
-    len: usize,
-    outputs: Vec<Buffer>,
-}
-
-impl Runner {
-    fn new(network: &Network) -> Result<Self, NetworkError> {
-        let options = CpuOptions {
-            exact: true,
-            ..CpuOptions::default()
-        };
-        let engine = CpuEngine::new(&network.plan, options)?;
-        let [port] = engine.inputs() else {
-            return Err(NetworkError::Input { expected: 0 });
-        };
-        let planes = match (port.layout, network.channels_last, &port.shape[..]) {
-            (AxisOrder::Nhwc, ..) | (_, true, _) => None,
-            (_, _, &[1, channels, rows, columns]) => Some([rows, columns, channels]),
-            _ => {
-                return Err(NetworkError::Input {
-                    expected: port.len(),
-                });
-            }
-        };
-        let buffer = |port: &Port| match port.element_type {
-            ElementType::I8 => Buffer::I8(vec![0; port.len()]),
-            _ => Buffer::F32(vec![0.0; port.len()]),
-        };
-        Ok(Self {
-            planes,
-            element_type: port.element_type,
-            centre: network.centre,
-            len: port.len(),
-            outputs: engine.outputs().iter().map(buffer).collect(),
-            engine,
-        })
-    }
-
-    fn run(&mut self, frame: &[u8]) -> Result<(), NetworkError> {
-        if frame.len() != self.len {
-            return Err(NetworkError::Input { expected: self.len });
-        }
-        let pixel_values = match &self.planes {
-            Some(shape) => permute(frame, shape, &[2, 0, 1]),
-            None => frame.to_vec(),
-        };
-        let mut output_views: Vec<TensorMut<'_>> = self
-            .outputs
-            .iter_mut()
-            .map(|output| match output {
-                Buffer::F32(data) => TensorMut::F32(data),
-                Buffer::I8(data) => TensorMut::I8(data),
-            })
-            .collect();
-        match self.element_type {
-            ElementType::I8 => {
-                let pixels: Vec<i8> = pixel_values
-                    .iter()
-                    .map(|&p| (p ^ 0x80).cast_signed())
-                    .collect();
-                self.engine
-                    .infer(&[TensorRef::I8(&pixels)], &mut output_views)?;
-            }
-            _ => {
-                let centre = f32::from(self.centre);
-                let pixels: Vec<f32> = pixel_values
-                    .iter()
-                    .map(|&p| f32::from(p) - centre)
-                    .collect();
-                self.engine
-                    .infer(&[TensorRef::F32(&pixels)], &mut output_views)?;
-            }
-        }
-        Ok(())
     }
 }

@@ -8,9 +8,15 @@ use pilotage_vision::{Layout, Preprocess};
 /// can.
 #[allow(clippy::cast_possible_truncation)]
 pub fn take_pixels(graph: &mut Graph, input: ValueId, preprocess: &Preprocess, centre: u8) {
-    let channels = preprocess.colour.channels();
-    let each =
-        |f: &dyn Fn(usize) -> f64| -> Vec<f32> { (0..channels).map(|c| f(c) as f32).collect() };
+    let of_picture = preprocess.colour.channels();
+    // Several pictures one behind the other have as many channels.
+    let channels = match (&graph.value(input).shape[..], preprocess.layout) {
+        (&[_, channels, _, _], Layout::Nchw) | (&[_, _, _, channels], Layout::Nhwc) => channels,
+        _ => of_picture,
+    };
+    let each = |f: &dyn Fn(usize) -> f64| -> Vec<f32> {
+        (0..channels).map(|c| f(c % of_picture) as f32).collect()
+    };
     let std = |c: usize| f64::from(preprocess.std[c]);
     let scale = each(&|c| f64::from(preprocess.scale) / std(c));
     let shift = each(&|c| {

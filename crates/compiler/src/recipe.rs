@@ -3,13 +3,14 @@
 //! docs/recipes.md explains every field.
 
 mod check;
+mod memory;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, FileKind, Source};
-use pilotage_engine::{Bins, GateLimits, Meaning, TensorRtRecipe};
+use pilotage_engine::{Bins, GateLimits, Meaning, Memory, TensorRtRecipe};
 use pilotage_vehicle::Domain;
 use pilotage_vision::Preprocess;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,9 @@ pub struct Recipe {
     pub throttle: Option<ThrottleRecipe>,
     /// How a camera frame becomes the model's input.
     pub input: Preprocess,
+    /// The model's inputs besides the present picture that change from frame to frame.
+    #[serde(default, skip_serializing_if = "Memory::is_none")]
+    pub memory: Memory,
     /// Values of the model's other inputs: one number for all elements, or one for each.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fixed_inputs: BTreeMap<String, FixedInput>,

@@ -42,6 +42,20 @@ pub struct Record {
     pub line: u64,
 }
 
+/// A longer time between two records divides drives, seconds.
+const LONGEST_GAP: f64 = 1.0;
+
+impl Record {
+    /// Whether the record may be the next of the same drive after `before`: no time is known, or it
+    /// is at most a second later.
+    pub fn follows(&self, before: &Self) -> bool {
+        match (before.time, self.time) {
+            (Some(before), Some(time)) => (0.0..=LONGEST_GAP).contains(&(time - before)),
+            _ => true,
+        }
+    }
+}
+
 /// What a format's reader found.
 #[derive(Default)]
 pub(crate) struct Found {

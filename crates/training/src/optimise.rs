@@ -96,13 +96,17 @@ pub fn optimise(
     if plan.out.is_some() && strategies.len() > 1 {
         return Err(OptimiseError::SeveralNames);
     }
+    let trains = strategies.iter().any(|strategy| strategy.trains());
+    if trains && !recipe.compile.memory.is_none() {
+        return Err(OptimiseError::Memory);
+    }
     let folder = trained::folder_of(&plan.recipe)?;
     let path = trained::model_path(&plan.recipe, &recipe, plan.model.as_deref())?;
     let targets = (strategies.iter())
         .map(|&strategy| target(plan, &path, &folder, strategy))
         .collect::<Result<Vec<_>, _>>()?;
     let trained = TrainedModel::open(&plan.recipe, recipe, Some(&path), &plan.data)?;
-    let data = match strategies.iter().any(|strategy| strategy.trains()) {
+    let data = match trains {
         true => Some(trained.read()?),
         false => None,
     };

@@ -1,5 +1,6 @@
 //! A recipe's description of a network's input.
 
+use pilotage_engine::PictureForm;
 use serde::{Deserialize, Serialize};
 
 use crate::VisionError;
@@ -105,6 +106,16 @@ pub enum Layout {
 }
 
 impl Preprocess {
+    /// How a picture lies in the network's input.
+    pub fn picture_form(&self) -> PictureForm {
+        let channels = self.colour.channels();
+        PictureForm {
+            len: self.width as usize * self.height as usize * channels,
+            channels,
+            interleaved: self.layout == Layout::Nhwc,
+        }
+    }
+
     /// Converts the whole frame to `width` x `height`, RGB, NCHW, values 0 to 1.
     pub fn new(width: u32, height: u32) -> Self {
         Self {

@@ -7,7 +7,7 @@ use pilotage_config::Source;
 use pilotage_dataset::DatasetError;
 
 use super::CompileError;
-use crate::frames::{FEW, Frames, FramesError};
+use crate::frames::{Choice, FEW, Frames, FramesError};
 use crate::progress::{Run, Stage};
 use crate::recipe::Recipe;
 
@@ -24,8 +24,11 @@ pub(super) fn read(
         return Ok(None);
     };
     let path = folder.join(&settings.frames);
-    let (input, most) = (&recipe.input, settings.max_frames);
-    let frames = Frames::read_evenly(&path, input, most, run.of(Stage::Frames));
+    let choice = match recipe.memory.is_none() {
+        true => Choice::Evenly(settings.max_frames),
+        false => Choice::Runs(settings.max_frames),
+    };
+    let frames = Frames::read_chosen(&path, &recipe.input, choice, run.of(Stage::Frames));
     let mut frames = frames.map_err(|error| located(error, &path, source))?;
     warnings.append(&mut frames.notes);
     let found = frames.pixels.len();

@@ -7,6 +7,7 @@ use pilotage_engine::plan::Plan;
 use pilotage_engine::{Gate, GateResult, Trial};
 use pilotage_graph::{Graph, Node, Op, ValueId, widen};
 
+use super::samples::HeldBack;
 use super::{CompileError, CompiledModel, Model, ModelError, sections};
 use crate::calibrate::{Method, Range, calibrate};
 use crate::correct::correct_biases;
@@ -76,7 +77,7 @@ struct Context<'a> {
     model: &'a Model,
     gate: &'a Gate,
     calibration: Vec<&'a [u8]>,
-    held_back: Vec<&'a [u8]>,
+    held_back: HeldBack<'a>,
     method: Method,
     form: Form,
     weights: Weights,
@@ -88,7 +89,7 @@ struct Context<'a> {
 pub(super) fn quantized(
     model: &Model,
     gate: &Gate,
-    (calibration, held_back): (Vec<&[u8]>, Vec<&[u8]>),
+    (calibration, held_back): (Vec<&[u8]>, HeldBack<'_>),
     run: Run<'_>,
 ) -> Result<Quantized, CompileError> {
     let recipe = &model.recipe;
@@ -134,7 +135,8 @@ pub(super) fn quantized(
             Err(reason) => return Err(model.error(reason)),
         };
         let results = context.gated(&best, &exported)?;
-        let frames = &context.held_back[..context.held_back.len().min(REPORT_FRAMES)];
+        let frames = context.held_back.samples;
+        let frames = &frames[..frames.len().min(REPORT_FRAMES)];
         let last = model.channels_last();
         let measured = run.of(Stage::Layers);
         let reports = layer_reports(
@@ -299,7 +301,7 @@ impl Context<'_> {
         units: &[(String, f32)],
     ) -> Result<Vec<GateResult>, CompileError> {
         let network = Network::of_plan(plan, self.model.channels_last());
-        let measured = (&self.held_back[..], self.run);
+        let measured = (self.held_back, self.run);
         self.model
             .results(self.gate, measured, form, &network, units)
     }
@@ -311,7 +313,7 @@ impl Context<'_> {
         stage: Stage,
     ) -> Result<f64, CompileError> {
         let network = Network::of_plan(self.plan(graph)?, self.model.channels_last());
-        let answers = network.answers_measured(&self.held_back, self.run.of(stage));
+        let answers = network.answers_measured(self.held_back.samples, self.run.of(stage));
         let answers = answers.map_err(|reason| self.model.error(reason))?;
         Ok(gate::error(
             self.gate,
@@ -335,7 +337,8 @@ impl Context<'_> {
         let half = with_followers(&graph, &half.cloned().collect());
         let half = |node: &Node| half.contains(&node.name);
         if graph.nodes.iter().any(half) {
-            self.model.fits_float16(half, &self.held_back, self.run)?;
+            self.model
+                .fits_float16(half, self.held_back.samples, self.run)?;
         }
         Ok(narrow(&graph, half)?)
     }

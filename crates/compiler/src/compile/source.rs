@@ -7,7 +7,7 @@ use pilotage_engine::Output;
 use pilotage_engine::plan::MAX_ITEMS;
 use pilotage_graph::{Graph, ValueId, widen};
 
-use super::ports::{image_input, resolve_outputs};
+use super::ports::{check_rules, image_input, resolve_outputs};
 use super::{CompileError, ModelError, fixed};
 use crate::model_file::{ModelFile, Problem};
 use crate::recipe::Recipe;
@@ -60,7 +60,12 @@ impl SourceModel {
         }
         let tensors = Tensors::of(&graph);
         fixed::bind(&mut graph, &recipe.fixed_inputs, source)?;
-        let input = image_input(&graph, &recipe.input, source)?;
+        check_rules(&graph, recipe, source)?;
+        let input = image_input(&graph, recipe, source)?;
+        // The pictures are first among the inputs from here on.
+        if let Some(place) = graph.inputs.iter().position(|&it| it == input) {
+            graph.inputs[..=place].rotate_right(1);
+        }
         let outputs = resolve_outputs(&graph, &recipe.output, source)?;
         let model = Self {
             graph,

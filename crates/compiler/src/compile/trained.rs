@@ -6,6 +6,7 @@ use pilotage_engine::{Gate, GateResult};
 use pilotage_graph::{ElementType, Graph, Node, Op, Tensor, TensorData, ValueId, dequantized};
 
 use super::quantized::{CPU_PLAN, QDQ_MODEL, Quantized, REPORT_FRAMES};
+use super::samples::HeldBack;
 use super::{CompileError, Model, ModelError, sections};
 use crate::evaluate::evaluate;
 use crate::lower::{PortLayout, Weights, lower_weights};
@@ -90,9 +91,7 @@ fn is_symmetric(graph: &Graph, node: &Node) -> bool {
 /// The graph with the integers of its first QuantizeLinear as its input, if those are the input's
 /// own integers, the pixels minus 128, for every pixel.
 fn with_integer_input(mut graph: Graph, channels_last: bool) -> Option<Graph> {
-    let &[input] = &graph.inputs[..] else {
-        return None;
-    };
+    let &input = graph.inputs.first()?;
     let mut chain: Vec<usize> = Vec::new();
     let mut value = input;
     loop {
@@ -121,6 +120,7 @@ fn with_integer_input(mut graph: Graph, channels_last: bool) -> Option<Graph> {
     }
     let mut alone = Graph {
         nodes: chain.iter().map(|&i| graph.nodes[i].clone()).collect(),
+        inputs: vec![input],
         outputs: vec![value],
         ..graph.clone()
     };
@@ -134,7 +134,7 @@ fn with_integer_input(mut graph: Graph, channels_last: bool) -> Option<Graph> {
     let other = graph.unused_name(&format!("{name} as float"));
     graph.values[input.0].name = other;
     graph.values[value.0].name = name;
-    graph.inputs = vec![value];
+    graph.inputs[0] = value;
     graph.prune();
     graph.check().ok()?;
     Some(graph)
@@ -193,7 +193,7 @@ pub(super) fn compiled(
     model: &Model,
     graph: &Graph,
     gate: &Gate,
-    held_back: &[&[u8]],
+    held_back: HeldBack<'_>,
     run: Run<'_>,
 ) -> Result<Quantized, CompileError> {
     let last = model.channels_last();
@@ -218,7 +218,7 @@ pub(super) fn compiled(
         }));
     }
     let float = dequantized(graph.clone()).map_err(|reason| model.error(reason))?;
-    let frames = &held_back[..held_back.len().min(REPORT_FRAMES)];
+    let frames = &held_back.samples[..held_back.samples.len().min(REPORT_FRAMES)];
     let observed = run.of(Stage::Layers);
     let reports = layer_reports(&float, graph, &BTreeMap::new(), last, frames, observed);
     let mut reports = reports.map_err(|reason| model.error(reason))?;

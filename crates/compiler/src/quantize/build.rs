@@ -38,13 +38,13 @@ impl<'g> Builder<'g> {
             if !wanted.values[index] {
                 continue;
             }
-            // The scale of the input is 1. Otherwise the widest range of all values that share
+            // The scale of the picture is 1. Otherwise the widest range of all values that share
             // the scale is used.
             let mut widest: Option<f32> = None;
-            for input in &graph.inputs {
-                if wanted.share(*input, value) {
-                    widest = Some(127.0);
-                }
+            if let Some(&picture) = graph.inputs.first()
+                && wanted.share(picture, value)
+            {
+                widest = Some(127.0);
             }
             for source in sources.iter().filter(|&&s| wanted.share(s, value)) {
                 let range = ranges.get(source).ok_or_else(|| QuantizeError::NoRange {
@@ -70,8 +70,8 @@ impl<'g> Builder<'g> {
     }
 
     pub(super) fn build(mut self) -> Result<(Graph, Vec<f32>), QuantizeError> {
-        for &input in &self.graph.inputs {
-            self.input(input);
+        for (index, &input) in self.graph.inputs.iter().enumerate() {
+            self.input(index, input);
         }
         for (index, node) in self.graph.nodes.iter().enumerate() {
             self.node(node, self.wanted.roles[index]);
@@ -86,9 +86,15 @@ impl<'g> Builder<'g> {
         Ok((made, scales))
     }
 
-    /// The input as int8: its pixels minus 128.
-    fn input(&mut self, input: ValueId) {
+    /// The first input as int8: its pixels minus 128. Others stay as they are.
+    fn input(&mut self, index: usize, input: ValueId) {
         let value = self.graph.value(input);
+        if index > 0 {
+            let same = self.value(&value.name, value.element_type, &value.shape);
+            self.made.inputs.push(same);
+            self.floats[input.0] = Some(same);
+            return;
+        }
         let picture = self.value(&value.name, ElementType::I8, &value.shape);
         self.made.inputs.push(picture);
         let floats = self.dequantize(&value.name, picture, 1.0);

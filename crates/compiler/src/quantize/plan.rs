@@ -128,14 +128,14 @@ impl QuantizationPlan {
     /// quantized; otherwise its role becomes [`Role::Float`].
     fn mark(&mut self, graph: &Graph, form: Form) {
         if form == Form::Weights {
-            // Besides weights and biases, only the graph's input is quantized.
-            for &input in &graph.inputs {
-                self.values[input.0] = true;
+            // Besides weights and biases, only the picture is quantized.
+            if let Some(picture) = graph.inputs.first() {
+                self.values[picture.0] = true;
             }
             return;
         }
-        for &input in &graph.inputs {
-            self.values[input.0] = true;
+        if let Some(picture) = graph.inputs.first() {
+            self.values[picture.0] = true;
         }
         if form == Form::Int8Integer {
             for &output in &graph.outputs {
@@ -185,7 +185,7 @@ impl QuantizationPlan {
     }
 
     /// The values whose scales have to be calibrated: the quantized values, except the outputs of
-    /// nodes that move elements, and except the graph's input, whose scale is 1.
+    /// nodes that move elements, and except the picture, whose scale is 1.
     pub(super) fn sources(&self, graph: &Graph) -> Vec<ValueId> {
         let mut moved = vec![false; graph.values.len()];
         for (node, role) in graph.nodes.iter().zip(&self.roles) {
@@ -195,7 +195,7 @@ impl QuantizationPlan {
         }
         (0..graph.values.len())
             .map(ValueId)
-            .filter(|v| self.values[v.0] && !moved[v.0] && !graph.inputs.contains(v))
+            .filter(|v| self.values[v.0] && !moved[v.0] && graph.inputs.first() != Some(v))
             .collect()
     }
 

@@ -67,6 +67,7 @@ impl Recipe {
                 ));
             }
         }
+        self.check_memory(source)?;
         self.check_meanings(source)
     }
 

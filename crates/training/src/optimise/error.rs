@@ -27,6 +27,12 @@ pub enum OptimiseError {
          qat (docs/training.md lists them)"
     )]
     NoStrategy,
+    /// The network has a memory.
+    #[error(
+        "a network with a memory ([memory] in the recipe) is not trained here; float32, float16, \
+         int8, int8-dynamic, int8-integer, int8-mixed and int4 need no training"
+    )]
+    Memory,
     /// Several strategies have one name.
     #[error("--out names the files of one strategy; leave it out to optimise by several")]
     SeveralNames,

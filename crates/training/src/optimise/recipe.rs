@@ -9,7 +9,7 @@ use pilotage_compiler::{
     ThrottleRecipe, WeightsRecipe,
 };
 use pilotage_config::{ConfigError, FileKind, LONGEST_FILE, ReadError, Source, read};
-use pilotage_engine::TensorRtRecipe;
+use pilotage_engine::{Memory, TensorRtRecipe};
 use pilotage_learning::RangeUpdate;
 use pilotage_vehicle::Domain;
 use pilotage_vision::Preprocess;
@@ -155,6 +155,8 @@ struct File {
     throttle: Option<ThrottleRecipe>,
     input: Preprocess,
     #[serde(default)]
+    memory: Memory,
+    #[serde(default)]
     fixed_inputs: BTreeMap<String, FixedInput>,
     output: Vec<RecipeOutput>,
     #[serde(default)]
@@ -200,6 +202,7 @@ impl OptimiseRecipe {
             on_gate_failure: content.on_gate_failure,
             throttle: content.throttle,
             input: content.input,
+            memory: content.memory,
             fixed_inputs: content.fixed_inputs,
             output: content.output,
             calibration: Some(content.calibration.unwrap_or_else(any)),

@@ -1,0 +1,135 @@
+//! Runs a network with a memory on frames in the order of a drive.
+
+use std::num::NonZero;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use pilotage_engine::{
+    AxisOrder, ElementType, Inputs, Memory, Output, PictureForm, Port, TensorMut, TensorRef,
+};
+
+use super::runner::Runner;
+use super::{Network, NetworkError};
+use crate::progress::Run;
+
+/// How a network's inputs follow from frames and answers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules<'a> {
+    pub(crate) memory: &'a Memory,
+    /// The channels of a picture.
+    pub(crate) channels: usize,
+    /// What the outputs mean.
+    pub(crate) meanings: &'a [Output],
+}
+
+/// A frame as a network with a memory got it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Told {
+    /// The sample: see [`Network`].
+    pub(crate) sample: Vec<u8>,
+    /// The network's answer, all outputs concatenated.
+    pub(crate) answer: Vec<f32>,
+}
+
+impl Network {
+    /// Runs every sequence of frames from the start of the memory, with the network's own answers
+    /// as its states and signals. Sequences run on all cores. `run` is informed of each frame.
+    ///
+    /// # Errors
+    /// If the engine cannot be built, or the frames or rules do not fit its inputs.
+    pub(crate) fn roll_out(
+        &self,
+        rules: Rules<'_>,
+        sequences: &[Vec<&[u8]>],
+        run: Run<'_>,
+    ) -> Result<Vec<Vec<Told>>, NetworkError> {
+        run.pass(sequences.iter().map(Vec::len).sum());
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let next = AtomicUsize::new(0);
+        let done = Mutex::new(vec![Vec::new(); sequences.len()]);
+        let work = || -> Result<(), NetworkError> {
+            let mut runner = Runner::new(self)?;
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(frames) = sequences.get(index) else {
+                    return Ok(());
+                };
+                let told = sequence(&mut runner, rules, frames, run)?;
+                if let Ok(mut done) = done.lock() {
+                    done[index] = told;
+                }
+            }
+        };
+        thread::scope(|scope| {
+            let count = threads.clamp(1, sequences.len().max(1));
+            let workers: Vec<_> = (0..count).map(|_| scope.spawn(work)).collect();
+            let ended = workers.into_iter().map(|worker| match worker.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            ended.collect::<Result<(), _>>()
+        })?;
+        Ok(done.into_inner().unwrap_or_default())
+    }
+}
+
+fn sequence(
+    runner: &mut Runner,
+    rules: Rules<'_>,
+    frames: &[&[u8]],
+    run: Run<'_>,
+) -> Result<Vec<Told>, NetworkError> {
+    let mut inputs = sample_inputs(runner, rules)?;
+    let mut told = Vec::with_capacity(frames.len());
+    for frame in frames {
+        if let TensorMut::I8(picture) = inputs.picture() {
+            if picture.len() != frame.len() {
+                return Err(NetworkError::Input {
+                    expected: picture.len(),
+                    found: frame.len(),
+                });
+            }
+            for (to, &pixel) in picture.iter_mut().zip(*frame) {
+                *to = pixel.cast_signed();
+            }
+        }
+        inputs.advance(false);
+        let mut sample = match inputs.tensors().first() {
+            Some(TensorRef::I8(pixels)) => pixels.iter().map(|p| p.cast_unsigned()).collect(),
+            _ => Vec::new(),
+        };
+        sample.extend(inputs.other_bytes());
+        runner.run(&sample)?;
+        let answer = runner.answer();
+        inputs.remember(&answer);
+        told.push(Told { sample, answer });
+        run.frame();
+    }
+    Ok(told)
+}
+
+/// Inputs whose first tensor is the pictures of a sample: bytes of interleaved channels.
+fn sample_inputs(runner: &Runner, rules: Rules<'_>) -> Result<Inputs, NetworkError> {
+    let (ports, outputs) = runner.ports();
+    let mut ports = ports.to_vec();
+    let mut form = PictureForm {
+        len: 0,
+        channels: rules.channels,
+        interleaved: true,
+    };
+    if let Some(first) = ports.first_mut() {
+        form.len = first.len() / rules.memory.pictures.max(1);
+        *first = Port {
+            element_type: ElementType::I8,
+            layout: AxisOrder::Nhwc,
+            ..first.clone()
+        };
+    }
+    Ok(Inputs::new(
+        rules.memory,
+        form,
+        (&ports, outputs),
+        rules.meanings,
+    )?)
+}
