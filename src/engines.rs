@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use pilotage_engine::{Bundle, BundleError, CpuEngine, CpuError, CpuOptions, Engine, FrameSize};
+use pilotage_engine::{
+    Bundle, BundleError, CpuEngine, CpuError, CpuOptions, Engine, FrameSize, Memory,
+};
 use pilotage_gpu::TensorRtPaths;
 use pilotage_vehicle::Domain;
 use pilotage_vision::Preprocess;
@@ -40,6 +42,8 @@ pub struct Loaded {
     pub preprocess: Preprocess,
     /// Converts the engine's outputs to controls.
     pub decoder: Decoder,
+    /// What the engine gets besides the present picture.
+    pub memory: Memory,
     /// Where the engine may drive.
     pub domain: Domain,
     /// The size of the frames that the engine was compiled with, if it is known.
@@ -85,6 +89,14 @@ pub enum LoadError {
         name: String,
         /// What is wrong.
         reason: SignatureError,
+    },
+    /// The recipe's rules for the inputs are malformed.
+    #[error("engine `{name}`: its recipe's `memory` is malformed ({reason}); compile it again")]
+    Memory {
+        /// The engine.
+        name: String,
+        /// What is wrong.
+        reason: serde_json::Error,
     },
     /// The bytes are not a valid engine file.
     #[error("engine `{name}`: {reason}")]
@@ -263,6 +275,10 @@ pub fn load_with(car: &Car, setup: &GpuSetup) -> Result<Loaded, LoadError> {
         name: manifest.name.clone(),
         preprocess,
         decoder,
+        memory: manifest.memory().map_err(|reason| LoadError::Memory {
+            name: name.clone(),
+            reason,
+        })?,
         domain: manifest.domain,
         frame_size: manifest.frame_size,
         notes,

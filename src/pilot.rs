@@ -8,7 +8,9 @@ pub use dropped::Dropped;
 
 use std::time::{Duration, Instant};
 
-use pilotage_engine::{ElementType, Engine, EngineError, TensorMut, TensorRef, Timing};
+use pilotage_engine::{
+    ElementType, Engine, EngineError, Inputs, InputsError, Memory, TensorMut, Timing,
+};
 use pilotage_guard::{CommandLink, LinkError, OperatorLink, State};
 use pilotage_tap::FaultDetail;
 use pilotage_vehicle::{Clock, Command, Controls, Fault, Mixer, Time};
@@ -26,6 +28,8 @@ pub struct Parts<L: ?Sized = dyn OperatorLink> {
     pub engine: Box<dyn Engine>,
     /// Converts the network's outputs to controls.
     pub decoder: Decoder,
+    /// What the engine gets besides the present picture.
+    pub memory: Memory,
     /// The car's geometry.
     pub mixer: Mixer,
     /// The connection to the guard.
@@ -47,18 +51,11 @@ pub struct Pilot<L: CommandLink + ?Sized = dyn OperatorLink> {
     seen: Option<u64>,
     /// The latest command that was sent to the guard.
     sent: Option<Command>,
-    input: Input,
+    inputs: Inputs,
     /// All outputs, concatenated. Values of integer outputs are stored without scaling.
     answers: Vec<f32>,
     /// As long as `answers`: the engine writes integer outputs here.
     integers: Vec<i8>,
-}
-
-/// The engine's input tensor.
-enum Input {
-    F32(Vec<f32>),
-    /// Pixels minus 128.
-    I8(Vec<i8>),
 }
 
 /// The result of one iteration of the loop.
@@ -91,17 +88,9 @@ pub struct Step {
 /// Why a pilot cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The engine does not have one f32 or i8 input of the size that vision produces.
-    #[error(
-        "the engine must have one f32 or i8 input of {expected} elements (what its recipe's \
-         `[input]` makes), but has {found}; compile it again"
-    )]
-    Input {
-        /// The number of elements that vision produces.
-        expected: usize,
-        /// The engine's inputs.
-        found: String,
-    },
+    /// The engine's inputs are not what its recipe makes.
+    #[error(transparent)]
+    Inputs(#[from] InputsError),
     /// An output is neither f32 nor i8.
     #[error("output `{0}` is neither f32 nor i8; compile the engine again")]
     Output(String),
@@ -122,6 +111,15 @@ pub enum StepError {
     /// The frame's format is not the camera's.
     #[error(transparent)]
     Vision(#[from] VisionError),
+    /// Frames were missed, and the network's memory must not go on without them.
+    #[error(
+        "{missed} frame(s) were missed, and the recipe's `memory.after_gap` is \"stop\"; with \
+         \"reset\" the network's memory would start anew"
+    )]
+    Gap {
+        /// How many.
+        missed: u64,
+    },
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -135,7 +133,7 @@ impl StepError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Camera(error) => error.fault(),
-            Self::Vision(_) => Fault::Camera,
+            Self::Vision(_) | Self::Gap { .. } => Fault::Camera,
             Self::Engine(_) => Fault::Engine,
             Self::Link(_) => Fault::Pilot,
         }
@@ -160,6 +158,7 @@ impl StepError {
                 _ => FaultDetail::CameraGone,
             },
             Self::Vision(_) => FaultDetail::BadFrame,
+            Self::Gap { .. } => FaultDetail::NoFrame,
             Self::Engine(error) => match error {
                 EngineError::Late { .. } | EngineError::Stuck { .. } => FaultDetail::EngineLate,
                 EngineError::NotFinite => FaultDetail::NotFinite,
@@ -180,21 +179,6 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
         let (format, width, height) = parts.camera.format();
         let vision = Vision::new(&parts.preprocess, width, height, format)?;
         let frame = Frame::new(format, width, height)?;
-        let expected = vision.output_len();
-        let input = match parts.engine.inputs() {
-            [port] if port.len() == expected => match port.element_type {
-                ElementType::F32 => Some(Input::F32(vec![0.0; expected])),
-                ElementType::I8 => Some(Input::I8(vec![0; expected])),
-                _ => None,
-            },
-            _ => None,
-        };
-        let Some(input) = input else {
-            return Err(BuildError::Input {
-                expected,
-                found: format!("{:?}", parts.engine.inputs()),
-            });
-        };
         let supported = [ElementType::F32, ElementType::I8];
         if let Some(port) = parts
             .engine
@@ -205,6 +189,12 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
             return Err(BuildError::Output(port.name.clone()));
         }
         parts.decoder.bind(parts.engine.outputs())?;
+        let inputs = Inputs::new(
+            &parts.memory,
+            parts.preprocess.picture_form(),
+            (parts.engine.inputs(), parts.engine.outputs()),
+            &parts.decoder.outputs(),
+        )?;
         let answers = parts.engine.outputs().iter().map(|port| port.len()).sum();
         Ok(Self {
             parts,
@@ -212,7 +202,7 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
             frame,
             seen: None,
             sent: None,
-            input,
+            inputs,
             answers: vec![0.0; answers],
             integers: vec![0; answers],
         })
@@ -227,9 +217,17 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
         self.parts.engine.prepare()?;
         for _ in 0..3 {
             self.preprocess()?;
+            self.inputs.advance(false);
             self.infer()?;
         }
+        self.forget();
         Ok(())
+    }
+
+    /// Starts the network's memory anew: the next frame does not follow the latest one.
+    pub fn forget(&mut self) {
+        self.inputs.reset();
+        self.seen = None;
     }
 
     /// The connection to the guard.
@@ -279,7 +277,17 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
         let start = Instant::now();
         let arrived = self.parts.clock.now();
         let reaction = self.reaction();
+        let (missed, is_next) = self
+            .seen
+            .replace(self.frame.sequence)
+            .map_or((0, true), |seen| {
+                let missed = self.frame.sequence.saturating_sub(seen + 1);
+                (missed, self.frame.sequence == seen + 1)
+            });
         self.preprocess()?;
+        if !self.inputs.advance(!is_next) {
+            return Err(StepError::Gap { missed });
+        }
         let vision = start.elapsed();
         let timing = self.infer()?;
         let controls = self.parts.decoder.decode(&self.answers);
@@ -292,10 +300,6 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
         };
         self.parts.link.send_at(self.parts.clock.now(), command)?;
         self.sent = Some(command);
-        let missed = self
-            .seen
-            .replace(self.frame.sequence)
-            .map_or(0, |seen| self.frame.sequence.saturating_sub(seen + 1));
         Ok(Step {
             controls,
             command,
@@ -323,9 +327,11 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
 
     /// Fills the engine's input from the frame.
     fn preprocess(&mut self) -> Result<(), VisionError> {
-        match &mut self.input {
-            Input::F32(input) => self.vision.run(self.frame.view(), input),
-            Input::I8(input) => self.vision.run_i8(self.frame.view(), input),
+        match self.inputs.picture() {
+            TensorMut::I8(picture) => self.vision.run_i8(self.frame.view(), picture),
+            TensorMut::F32(picture) => self.vision.run(self.frame.view(), picture),
+            // `Inputs` has no other pictures.
+            _ => Ok(()),
         }
     }
 
@@ -343,11 +349,7 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
                 _ => TensorMut::F32(float),
             });
         }
-        let input = match &self.input {
-            Input::F32(input) => TensorRef::F32(input),
-            Input::I8(input) => TensorRef::I8(input),
-        };
-        let timing = engine.infer(&[input], &mut tensors)?;
+        let timing = engine.infer(&self.inputs.tensors(), &mut tensors)?;
         drop(tensors);
         // The values stay integers here; the decoder's scale converts them to the car's unit.
         let mut start = 0;
@@ -363,7 +365,10 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
                 }
             }
         }
-        Ok(timing)
+        match self.inputs.remember(&self.answers) {
+            true => Ok(timing),
+            false => Err(EngineError::NotFinite),
+        }
     }
 }
 

@@ -17,6 +17,9 @@ use tensorrt_rs::Wait;
 #[path = "support/in_turn.rs"]
 mod in_turn;
 
+#[path = "support/memory.rs"]
+mod memory;
+
 use in_turn::{ROLE, direct, in_own_process, measure, run_as_process};
 
 /// The allocations of 200 iterations of the loop, and how many there were.
@@ -73,6 +76,19 @@ fn the_loop_allocates_nothing_on_the_car_with_tyres() {
     let counted = allocations_per_lap_of(None, |settings| {
         settings.car.kind = pilotage::car::Kind::Tyres;
         settings.simulator.friction = Some(2.0);
+    });
+    assert_eq!(counted, (0, 200));
+}
+
+#[test]
+fn a_network_with_a_memory_allocates_nothing_in_the_loop() {
+    let folder = tempfile::tempdir().unwrap();
+    memory::write(folder.path());
+    let compiled = pilotage_compiler::compile(&folder.path().join("memory.toml")).unwrap();
+    let engine = folder.path().join("memory.engine");
+    std::fs::write(&engine, compiled.bytes).unwrap();
+    let counted = allocations_per_lap_of(None, |settings| {
+        settings.engine.file = Some(engine.display().to_string());
     });
     assert_eq!(counted, (0, 200));
 }

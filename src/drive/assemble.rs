@@ -166,6 +166,7 @@ fn physical_by_engine(request: &Request, capture: &CameraConfig, to: To) -> anyh
                 preprocess: loaded.preprocess,
                 engine: loaded.engine,
                 decoder: loaded.decoder,
+                memory: loaded.memory,
                 mixer: car.mixer.clone(),
                 link: Box::new(link),
                 clock: Box::new(Monotonic),

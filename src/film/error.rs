@@ -35,6 +35,12 @@ pub(crate) enum FilmError {
     /// None of the pictures can be decoded.
     #[error("{}: none of its pictures can be used; `pilotage data show` lists why", .0.display())]
     NoneUsable(PathBuf),
+    /// The engine's answer depends on more than the picture that is covered.
+    #[error(
+        "engine `{0}` has a memory ([memory] in its recipe), so that what it steers by is not in one \
+         picture; leave --engine out"
+    )]
+    Memory(String),
     /// The engine whose sight is shown failed.
     #[error("engine `{engine}`: {reason}")]
     Engine {

@@ -33,6 +33,9 @@ impl Saliency {
     pub fn new(car: &Car, footage: &Footage) -> anyhow::Result<Self> {
         let first = footage.first_picture()?;
         let replayer = Replayer::new(car, first.dimensions())?;
+        if replayer.has_memory() {
+            return Err(FilmError::Memory(replayer.engine).into());
+        }
         Ok(Self { replayer })
     }
 

@@ -144,6 +144,17 @@ impl Decoder {
         Ok(())
     }
 
+    /// The outputs that make the controls.
+    pub fn outputs(&self) -> Vec<Output> {
+        let slots = match &self.controls {
+            Source::Twist { speed, yaw_rate } => [Some(speed), Some(yaw_rate)],
+            Source::Direct { steering, throttle } => [Some(steering), Some(throttle)],
+            Source::Steering { steering, .. } => [Some(steering), None],
+        };
+        let slots = slots.into_iter().flatten();
+        slots.map(|slot| slot.output.clone()).collect()
+    }
+
     /// Decodes `answers` to controls. NaN stays NaN, so that the guard refuses it.
     pub fn decode(&self, answers: &[f32]) -> Controls {
         match &self.controls {

@@ -26,6 +26,7 @@ pub(crate) struct Replayer {
     pub notes: Vec<String>,
     /// Of the pictures.
     pub size: (u32, u32),
+    has_memory: bool,
     next: Rc<RefCell<Option<Picture>>>,
     pilot: Pilot<NoGuard>,
 }
@@ -41,6 +42,7 @@ impl Replayer {
         let misfit = loaded.fit_pictures(size)?;
         let (engine, domain, mut notes) = (loaded.name, loaded.domain, loaded.notes);
         notes.extend(misfit.map(|misfit| misfit.to_string()));
+        let has_memory = !loaded.memory.is_none();
         let next = Rc::default();
         let camera = Fed {
             next: Rc::clone(&next),
@@ -53,6 +55,7 @@ impl Replayer {
             preprocess: for_recorded(&loaded.preprocess, size),
             engine: loaded.engine,
             decoder: loaded.decoder,
+            memory: loaded.memory,
             mixer: car.mixer.clone(),
             link: Box::new(NoGuard),
             clock: Box::new(Monotonic),
@@ -67,9 +70,20 @@ impl Replayer {
             domain,
             notes,
             size,
+            has_memory,
             next,
             pilot,
         })
+    }
+
+    /// Whether the answer to a picture depends on those before it.
+    pub fn has_memory(&self) -> bool {
+        self.has_memory
+    }
+
+    /// The next picture does not follow the latest one.
+    pub fn forget(&mut self) {
+        self.pilot.forget();
     }
 
     /// The answer to a picture, which must have the size.

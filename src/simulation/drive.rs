@@ -118,6 +118,7 @@ impl SimulatedDrive {
                 preprocess: loaded.preprocess,
                 engine: loaded.engine,
                 decoder: loaded.decoder,
+                memory: loaded.memory,
                 mixer: car.mixer.clone(),
                 link: environment.link,
                 clock: environment.clock,

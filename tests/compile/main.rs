@@ -13,6 +13,7 @@ use pilotage_graph::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod memory;
 mod metadata;
 
 /// The folder of the shipped model, its recipe and its frames.

@@ -1,14 +1,19 @@
 //! Gives a TensorRT plan the ports of the engine file that it was built from.
 
-use pilotage_engine::{ElementType, Engine, EngineError, Port, TensorMut, TensorRef, Timing};
+use arrayvec::ArrayVec;
+use pilotage_engine::{
+    ElementType, Engine, EngineError, MOST_INPUTS, Port, TensorMut, TensorRef, Timing,
+};
 
-/// Adapts an engine with a planar input (NCHW, as in ONNX models) to the ports of the CPU plan of
-/// the same model, whose input is interleaved (NHWC). Both engines then take the same bytes for
-/// the same frame.
+/// Adapts an engine with a planar picture (NCHW, as in ONNX models) to the ports of the CPU plan of
+/// the same model, whose picture is interleaved (NHWC) and its first input. Both engines then take
+/// the same bytes for the same frame.
 #[derive(Debug)]
 pub struct NhwcAdapter<E> {
     engine: E,
-    inputs: [Port; 1],
+    inputs: Vec<Port>,
+    /// For each input of the engine, which of the ports it is.
+    order: Vec<usize>,
     outputs: Vec<Port>,
     /// The channels of the planar input; 1 if the input needs no transposition.
     planes: usize,
@@ -32,15 +37,17 @@ pub struct PortMismatch {
 }
 
 impl<E: Engine> NhwcAdapter<E> {
-    /// Wraps `engine` behind the ports of the CPU plan. There must be exactly one input. Outputs
-    /// are matched by name.
+    /// Wraps `engine` behind the ports of the CPU plan. The first input is the picture; other inputs
+    /// and outputs are matched by name.
     ///
     /// # Errors
     /// When inputs or outputs do not match.
     pub fn new(engine: E, inputs: &[Port], outputs: &[Port]) -> Result<Self, PortMismatch> {
         let refused = |reason: String| PortMismatch { reason };
-        let ([port], [input]) = (inputs, engine.inputs()) else {
-            return Err(refused("there is not one input".into()));
+        let order = input_order(inputs, engine.inputs()).map_err(refused)?;
+        let picture = order.iter().position(|&port| port == 0).unwrap_or(0);
+        let (Some(port), Some(input)) = (inputs.first(), engine.inputs().get(picture)) else {
+            return Err(refused("there is no input".into()));
         };
         if port.len() != input.len() {
             return Err(refused(format!("{:?} and {:?}", input.shape, port.shape)));
@@ -60,12 +67,13 @@ impl<E: Engine> NhwcAdapter<E> {
         if outputs.len() != engine_outputs.len() {
             return Err(refused(format!("{} outputs", engine_outputs.len())));
         }
-        let mut order: Vec<&Port> = outputs.iter().collect();
+        let mut unmatched: Vec<&Port> = outputs.iter().collect();
         let mut swaps = Vec::new();
         for (index, output) in engine_outputs.iter().enumerate() {
-            let found = (index..order.len()).find(|&other| order[other].name == output.name);
+            let found =
+                (index..unmatched.len()).find(|&other| unmatched[other].name == output.name);
             let found = found.ok_or_else(|| refused(format!("the output {}", output.name)))?;
-            let port = order[found];
+            let port = unmatched[found];
             if (port.len(), port.element_type) != (output.len(), output.element_type) {
                 return Err(refused(format!(
                     "{} is {} of {:?}, not {} of {:?}",
@@ -76,11 +84,12 @@ impl<E: Engine> NhwcAdapter<E> {
                     port.element_type
                 )));
             }
-            order.swap(index, found);
+            unmatched.swap(index, found);
             swaps.push((index, found));
         }
         Ok(Self {
-            inputs: [port.clone()],
+            inputs: inputs.to_vec(),
+            order,
             outputs: outputs.to_vec(),
             planes,
             picture,
@@ -92,6 +101,36 @@ impl<E: Engine> NhwcAdapter<E> {
     /// The adapted engine.
     pub fn engine_mut(&mut self) -> &mut E {
         &mut self.engine
+    }
+}
+
+/// For each input of the engine, the index of the port that it is. The first port is the picture,
+/// which may have another name.
+fn input_order(ports: &[Port], inputs: &[Port]) -> Result<Vec<usize>, String> {
+    if ports.len() != inputs.len() || ports.len() > MOST_INPUTS {
+        return Err(format!("{} inputs, not {}", inputs.len(), ports.len()));
+    }
+    let others = ports.iter().enumerate().skip(1);
+    let mut order = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        let port = others.clone().find(|(_, port)| port.name == input.name);
+        if let Some((_, port)) = port
+            && (port.len(), port.element_type) != (input.len(), input.element_type)
+        {
+            return Err(format!(
+                "{} is {} of {:?}, not {} of {:?}",
+                port.name,
+                input.len(),
+                input.element_type,
+                port.len(),
+                port.element_type
+            ));
+        }
+        order.push(port.map_or(0, |(index, _)| index));
+    }
+    match order.iter().filter(|&&index| index == 0).count() {
+        1 => Ok(order),
+        _ => Err("other names of inputs".to_owned()),
     }
 }
 
@@ -131,15 +170,15 @@ impl<E: Engine> Engine for NhwcAdapter<E> {
         EngineError::check_outputs(&self.outputs, outputs)?;
         let planes = self.planes;
         let picture = match (&mut self.picture, inputs) {
-            (Picture::I8(picture), [TensorRef::I8(values)]) => {
+            (Picture::I8(picture), [TensorRef::I8(values), ..]) => {
                 deinterleave(values, planes, picture, |value| value);
                 TensorRef::I8(picture)
             }
-            (Picture::F32(picture), [TensorRef::I8(values)]) => {
+            (Picture::F32(picture), [TensorRef::I8(values), ..]) => {
                 deinterleave(values, planes, picture, f32::from);
                 TensorRef::F32(picture)
             }
-            (Picture::F32(picture), [TensorRef::F32(values)]) => {
+            (Picture::F32(picture), [TensorRef::F32(values), ..]) => {
                 deinterleave(values, planes, picture, |value| value);
                 TensorRef::F32(picture)
             }
@@ -156,7 +195,13 @@ impl<E: Engine> Engine for NhwcAdapter<E> {
         for &(one, other) in &self.swaps {
             outputs.swap(one, other);
         }
-        let answer = self.engine.infer(&[picture], outputs);
+        let tensors: ArrayVec<TensorRef<'_>, MOST_INPUTS> = (self.order.iter())
+            .map(|&port| match port {
+                0 => picture,
+                other => inputs[other],
+            })
+            .collect();
+        let answer = self.engine.infer(&tensors, outputs);
         for &(one, other) in self.swaps.iter().rev() {
             outputs.swap(one, other);
         }

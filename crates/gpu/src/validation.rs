@@ -1,7 +1,7 @@
 //! The validation set of a plan, and the plan's answers to it.
 
 use pilotage_engine::{
-    Bundle, ElementType, Engine, EngineError, TensorMut, TensorRef, ValidationSet,
+    Bundle, ElementType, Engine, EngineError, Port, TensorMut, TensorRef, ValidationSet,
 };
 use sha2::{Digest, Sha256};
 
@@ -11,7 +11,11 @@ use crate::nhwc::NhwcAdapter;
 /// The digest of the validation set: the frames, the fp32 answers, and the limits.
 pub(crate) fn digest(bundle: &Bundle) -> [u8; 32] {
     let mut digest = Sha256::new();
-    for name in ["gate.frames", "gate.answers"] {
+    let others = bundle.sections.get_key_value("gate.inputs");
+    for name in ["gate.frames", "gate.answers"]
+        .into_iter()
+        .chain(others.map(|(name, _)| &**name))
+    {
         let section = bundle.sections.get(name).map_or(&[][..], Vec::as_slice);
         digest.update((section.len() as u64).to_le_bytes());
         digest.update(section);
@@ -37,17 +41,24 @@ pub(crate) fn answers(
     validation: &ValidationSet,
 ) -> Result<Vec<Vec<f32>>, EngineError> {
     // An INT8 model takes pixels minus 128. The floating-point model that is made of it does too.
-    let is_int8 = engine
-        .inputs()
-        .iter()
-        .all(|port| port.element_type == ElementType::I8);
+    let picture = engine.inputs().first();
+    let is_int8 = picture.is_some_and(|port| port.element_type == ElementType::I8);
+    let pixels = picture.map_or(0, Port::len);
+    let others: Vec<usize> = engine.inputs().iter().skip(1).map(Port::len).collect();
     let lengths: Vec<_> = (engine.outputs().iter())
         .map(|port| (port.element_type, port.len()))
         .collect();
     let mut all = Vec::new();
     for frame in validation.frames() {
         let (bytes, floats): (Vec<i8>, Vec<f32>);
-        let input = match is_int8 {
+        let (frame, numbers) = frame.split_at(pixels.min(frame.len()));
+        let mut numbers = numbers.as_chunks::<4>().0.iter();
+        let number = |len: &usize| -> Vec<f32> {
+            let numbers = numbers.by_ref().take(*len);
+            numbers.map(|&word| f32::from_le_bytes(word)).collect()
+        };
+        let others: Vec<Vec<f32>> = others.iter().map(number).collect();
+        let picture = match is_int8 {
             true => {
                 bytes = frame
                     .iter()
@@ -65,7 +76,9 @@ pub(crate) fn answers(
             .map(|&(element_type, length)| Output::new(element_type, length))
             .collect();
         let mut views: Vec<_> = outputs.iter_mut().map(Output::view).collect();
-        engine.infer(&[input], &mut views)?;
+        let others = others.iter().map(|other| TensorRef::F32(other));
+        let inputs: Vec<TensorRef<'_>> = [picture].into_iter().chain(others).collect();
+        engine.infer(&inputs, &mut views)?;
         all.push(outputs.iter().flat_map(Output::to_f32).collect());
     }
     Ok(all)

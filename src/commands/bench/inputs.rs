@@ -1,7 +1,8 @@
 //! The engine's inputs during a measurement.
 
-use pilotage_engine::{Buffer, Bundle, ElementType, Port, ValidationSet};
-use pilotage_vision::{Crop, Layout, PixelFormat, Preprocess, Vision};
+use pilotage_engine::plan::PlanPort;
+use pilotage_engine::{Buffer, Bundle, ElementType, Inputs as FrameInputs, Port, ValidationSet};
+use pilotage_vision::{Crop, Preprocess};
 use serde::Serialize;
 
 /// Where the inputs come from.
@@ -50,37 +51,20 @@ fn validation_frames(bundle: &Bundle) -> Option<Vec<Vec<Buffer>>> {
     let validation = ValidationSet::of(bundle).ok()?;
     let preprocess: Preprocess =
         serde_json::from_value(bundle.manifest.preprocessing.clone()).ok()?;
-    let [port] = bundle.plan.inputs.as_slice() else {
-        return None;
+    let plan = &bundle.plan;
+    let ports = |ports: &[PlanPort]| ports.iter().map(|port| plan.port(port)).collect();
+    let (inputs, outputs): (Vec<Port>, Vec<Port>) = (ports(&plan.inputs), ports(&plan.outputs));
+    let manifest = &bundle.manifest;
+    let memory = manifest.memory().ok()?;
+    let form = preprocess.picture_form();
+    let mut filled =
+        FrameInputs::new(&memory, form, (&inputs, &outputs), &manifest.outputs).ok()?;
+    let tensors = |sample: &Vec<u8>| {
+        // An engine takes pixels, and 8-bit integers are pixels minus 128.
+        filled.load(sample, 0).ok()?;
+        Some(filled.buffers())
     };
-    let port = bundle.plan.port(port);
-    let channels = preprocess.colour.channels();
-    let tensor = |pixels: &Vec<u8>| {
-        let mut tensor = Buffer::zeros(&port);
-        match &mut tensor {
-            Buffer::I8(levels) if levels.len() == pixels.len() => {
-                let planes = match preprocess.layout {
-                    Layout::Nchw => channels,
-                    Layout::Nhwc => 1,
-                };
-                let in_order =
-                    (0..planes).flat_map(|plane| pixels.iter().skip(plane).step_by(planes));
-                for (level, &pixel) in levels.iter_mut().zip(in_order) {
-                    *level = (pixel ^ 0x80).cast_signed();
-                }
-            }
-            Buffer::F32(values) => {
-                // Only the last step of vision is needed, so any frame size will do.
-                let (width, height) =
-                    frame_size(&preprocess, (preprocess.width, preprocess.height));
-                let vision = Vision::new(&preprocess, width, height, PixelFormat::Rgb8).ok()?;
-                vision.scale(pixels, values).ok()?;
-            }
-            _ => return None,
-        }
-        Some(vec![tensor])
-    };
-    validation.frames().iter().map(tensor).collect()
+    validation.frames().iter().map(tensors).collect()
 }
 
 /// The smallest frame that contains the recipe's crop; `whole` if nothing is cropped.

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use pilotage_engine::{AxisOrder, GateResult, Meaning, Output, Port, Trial};
+use pilotage_engine::{
+    AfterGap, AxisOrder, GateResult, Manifest, Meaning, Output, PictureAxis, Port, Start, Trial,
+};
 
 use super::{Entry, Inspection, SignatureState};
 
@@ -47,6 +49,9 @@ fn summary(inspection: &Inspection) -> String {
     for output in &inspection.output_tensors {
         row("output", port(output));
     }
+    for rule in memory(manifest) {
+        row("memory", rule);
+    }
     if let Some(size) = manifest.frame_size {
         row("camera", format!("frames of {size}"));
     }
@@ -74,6 +79,44 @@ fn summary(inspection: &Inspection) -> String {
     }
     text.truncate(text.trim_end().len());
     text
+}
+
+/// The rules for the inputs besides the present picture, one line each.
+fn memory(manifest: &Manifest) -> Vec<String> {
+    let memory = match manifest.memory() {
+        Ok(memory) if memory.is_none() => return Vec::new(),
+        Ok(memory) => memory,
+        Err(reason) => return vec![format!("malformed: {reason}")],
+    };
+    let after = match memory.after_gap {
+        AfterGap::Hold => "held",
+        AfterGap::Reset => "reset",
+        AfterGap::Stop => "no longer valid: the car stops",
+    };
+    let mut rules = Vec::new();
+    if memory.pictures > 1 {
+        let axis = match memory.axis {
+            PictureAxis::Channels => "the channels",
+            PictureAxis::Time => "an axis of their own",
+        };
+        let count = memory.pictures;
+        rules.push(format!("{count} pictures, the oldest first, along {axis}"));
+    }
+    rules.extend(memory.state.iter().map(|state| {
+        let start = match &state.start {
+            Start::All(number) => number.to_string(),
+            Start::Each(numbers) => format!("{numbers:?}"),
+        };
+        format!("{} from {}, starts at {start}", state.input, state.output)
+    }));
+    rules.extend(memory.signal.iter().map(|signal| {
+        let names: Vec<_> = signal.values.iter().map(|value| value.name()).collect();
+        let (names, input) = (names.join(", "), &signal.input);
+        let (scale, offset) = (signal.scale, signal.offset);
+        format!("{input} from the latest {names}, * {scale} {offset:+}")
+    }));
+    rules.push(format!("after a missed frame {after}"));
+    rules
 }
 
 fn signature(signature: &SignatureState) -> String {

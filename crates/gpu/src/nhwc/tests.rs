@@ -3,6 +3,7 @@ use pilotage_engine::AxisOrder;
 use super::*;
 
 /// An engine whose outputs are copies of input elements: output `i` starts at element `2 * i`.
+#[derive(Debug)]
 struct Echo {
     inputs: Vec<Port>,
     outputs: Vec<Port>,
@@ -67,6 +68,36 @@ fn adapter(
     NhwcAdapter::new(engine, &[input], &[output("speed", 2), output("yaw", 1)])
 }
 
+/// The same with a state, which the engine has as its first input.
+#[test]
+fn other_inputs_are_matched_by_name() {
+    let engine = |state: &str, length: usize| Echo {
+        inputs: vec![
+            port(state, &[1, length], ElementType::F32),
+            port("input", &[1, 3, 1, 2], ElementType::I8),
+        ],
+        outputs: vec![port("next", &[1, 2], ElementType::F32)],
+    };
+    let ports = [
+        port("pixels", &[1, 1, 2, 3], ElementType::I8),
+        port("h", &[1, 2], ElementType::F32),
+    ];
+    let outputs = [port("next", &[1, 2], ElementType::F32)];
+    let mut adapted = NhwcAdapter::new(engine("h", 2), &ports, &outputs).unwrap();
+    let tensors = [TensorRef::I8(&[0; 6]), TensorRef::F32(&[0.5, -0.25])];
+    let mut next = [0.0; 2];
+    let answer = adapted.infer(&tensors, &mut [TensorMut::F32(&mut next)]);
+    assert!(answer.is_ok());
+    // `Echo` copies its first input.
+    assert_eq!(next, [0.5, -0.25]);
+
+    for (state, length, reason) in [("hh", 2, "other names"), ("h", 3, "h is 3 of")] {
+        let refused = NhwcAdapter::new(engine(state, length), &ports, &outputs);
+        let message = refused.unwrap_err().to_string();
+        assert!(message.contains(reason), "{message}");
+    }
+}
+
 #[test]
 fn the_input_is_deinterleaved_and_outputs_are_matched_by_name() {
     let quantized = [10, 20, 30, 11, 21, 31_i8];
@@ -117,7 +148,7 @@ fn mismatched_tensors_are_rejected_by_name() {
     assert!(reason(&fits, vec![output("other", 2)]).contains("the output other"));
     assert!(reason(&fits, vec![output("speed", 3)]).contains("speed is 3 of F32"));
     assert!(reason(&fits, vec![]).contains("0 outputs"));
-    assert!(reason(&[], vec![output("speed", 2)]).contains("not one input"));
+    assert!(reason(&[], vec![output("speed", 2)]).contains("0 inputs, not 1"));
     let smaller = [port("pixels", &[1, 3, 1, 1], ElementType::I8)];
     assert!(reason(&smaller, vec![output("speed", 2)]).contains("[1, 3, 1, 1]"));
 }
