@@ -4,6 +4,7 @@ use crate::error::LearningError;
 use crate::loss::Loss;
 use crate::network::{Fill, Losses, Network, check_size};
 use crate::optimizer::{Average, Decay, Optimizer, OptimizerState, Schedule, clip_factor};
+use crate::parallel::for_each;
 
 /// How a network is trained.
 #[derive(Debug, Clone, PartialEq)]
@@ -167,14 +168,21 @@ impl Learner {
         self.clip();
         let optimizer = self.training.optimizer;
         let trained = self.network.trained().to_vec();
+        let threads = self.network.threads();
         let parameters = self.network.parameters_mut().iter_mut();
-        for ((parameter, state), trained) in parameters.zip(&mut self.states).zip(trained) {
+        let mut parts = Vec::new();
+        for ((parameter, state), &trained) in parameters.zip(&mut self.states).zip(&trained) {
             if trained {
                 let rate = rate * parameter.rate;
                 let (latent, gradient) = parameter.latent_and_gradient();
-                state.step(optimizer, rate, latent, gradient);
-                parameter.refresh();
+                let update = state.begin(optimizer, rate, latent.len());
+                parts.extend(state.parts(update, latent, gradient));
             }
+        }
+        for_each(&mut parts, threads, |_, part| part.run());
+        let parameters = self.network.parameters_mut().iter_mut();
+        for (parameter, _) in parameters.zip(trained).filter(|(_, trained)| *trained) {
+            parameter.refresh();
         }
         self.network.update_ranges(optimizer, rate);
         if let Some(decay) = self.training.average {

@@ -48,17 +48,11 @@ pub struct OptimizerState {
 }
 
 impl OptimizerState {
-    /// Moves `values` by one step. Starts anew if the number of values has changed.
-    pub(crate) fn step(
-        &mut self,
-        optimizer: Optimizer,
-        rate: f32,
-        values: &mut [f32],
-        gradient: &[f32],
-    ) {
-        if self.first.len() != values.len() {
+    /// Begins a step over `count` values. Starts anew if their number has changed.
+    pub(crate) fn begin(&mut self, optimizer: Optimizer, rate: f32, count: usize) -> Update {
+        if self.first.len() != count {
             *self = Self {
-                first: vec![0.0; values.len()],
+                first: vec![0.0; count],
                 second: Vec::new(),
                 steps: 0,
             };
@@ -71,26 +65,123 @@ impl OptimizerState {
                 epsilon,
                 decay,
             } => {
-                self.second.resize(values.len(), 0.0);
+                self.second.resize(count, 0.0);
                 let steps = f64::from(self.steps);
                 let first = 1.0 - libm::pow(beta_1, steps);
                 let second = 1.0 - libm::pow(beta_2, steps);
-                let rest = [(1.0 - beta_1) as f32, (1.0 - beta_2) as f32];
-                let (beta_1, beta_2) = (beta_1 as f32, beta_2 as f32);
-                let step = (f64::from(rate) / first) as f32;
-                let root = libm::sqrt(second) as f32;
-                let moments = self.first.iter_mut().zip(&mut self.second);
-                for ((value, &g), (mean, square)) in values.iter_mut().zip(gradient).zip(moments) {
-                    *value -= rate * decay * *value;
-                    *mean = beta_1 * *mean + rest[0] * g;
-                    *square = beta_2 * *square + rest[1] * g * g;
+                Update::Adam {
+                    keep: [beta_1 as f32, beta_2 as f32],
+                    take: [(1.0 - beta_1) as f32, (1.0 - beta_2) as f32],
+                    step: (f64::from(rate) / first) as f32,
+                    root: libm::sqrt(second) as f32,
+                    epsilon,
+                    shrink: rate * decay,
+                }
+            }
+            Optimizer::Sgd { momentum, decay } => Update::Sgd {
+                rate,
+                momentum,
+                decay,
+                starts: self.steps == 1,
+            },
+        }
+    }
+
+    /// The parts of a step over `values` that can be computed on their own.
+    pub(crate) fn parts<'a>(
+        &'a mut self,
+        update: Update,
+        values: &'a mut [f32],
+        gradient: &'a [f32],
+    ) -> impl Iterator<Item = Part<'a>> {
+        let mut second = self.second.chunks_mut(PART);
+        let lists = values.chunks_mut(PART).zip(gradient.chunks(PART));
+        lists
+            .zip(self.first.chunks_mut(PART))
+            .map(move |((values, gradient), first)| Part {
+                update,
+                values,
+                gradient,
+                first,
+                second: second.next().unwrap_or_default(),
+            })
+    }
+
+    /// Moves `values` by one step.
+    pub(crate) fn step(
+        &mut self,
+        optimizer: Optimizer,
+        rate: f32,
+        values: &mut [f32],
+        gradient: &[f32],
+    ) {
+        let update = self.begin(optimizer, rate, values.len());
+        for mut part in self.parts(update, values, gradient) {
+            part.run();
+        }
+    }
+}
+
+/// The values of a part: enough that handing it to a thread costs little.
+const PART: usize = 1 << 16;
+
+/// One step of an optimiser, the same for all values of a parameter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Update {
+    /// The shares of the running means that are kept and that are new, for the gradient and for its
+    /// square; the step, corrected for the first mean's start at 0; the root of the second's correction.
+    Adam {
+        keep: [f32; 2],
+        take: [f32; 2],
+        step: f32,
+        root: f32,
+        epsilon: f32,
+        shrink: f32,
+    },
+    Sgd {
+        rate: f32,
+        momentum: f32,
+        decay: f32,
+        starts: bool,
+    },
+}
+
+/// A step over some of a parameter's values.
+pub(crate) struct Part<'a> {
+    update: Update,
+    values: &'a mut [f32],
+    gradient: &'a [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+}
+
+impl Part<'_> {
+    pub(crate) fn run(&mut self) {
+        let each = self.values.iter_mut().zip(self.gradient);
+        match self.update {
+            Update::Adam {
+                keep,
+                take,
+                step,
+                root,
+                epsilon,
+                shrink,
+            } => {
+                let moments = self.first.iter_mut().zip(&mut *self.second);
+                for ((value, &g), (mean, square)) in each.zip(moments) {
+                    *value -= shrink * *value;
+                    *mean = keep[0] * *mean + take[0] * g;
+                    *square = keep[1] * *square + take[1] * g * g;
                     *value -= step * *mean / (square.sqrt() / root + epsilon);
                 }
             }
-            Optimizer::Sgd { momentum, decay } => {
-                let starts = self.steps == 1;
-                let velocities = self.first.iter_mut();
-                for ((value, &g), velocity) in values.iter_mut().zip(gradient).zip(velocities) {
+            Update::Sgd {
+                rate,
+                momentum,
+                decay,
+                starts,
+            } => {
+                for ((value, &g), velocity) in each.zip(&mut *self.first) {
                     let g = g + decay * *value;
                     *velocity = if starts { g } else { momentum * *velocity + g };
                     *value -= rate * *velocity;

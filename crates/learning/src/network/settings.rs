@@ -247,6 +247,11 @@ impl Network {
         self.replan(settings)
     }
 
+    /// The number of threads.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
     /// Sets the number of threads, at least 1. The result does not depend on it.
     pub fn set_threads(&mut self, threads: usize) {
         self.threads = threads.max(1);
