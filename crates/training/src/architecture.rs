@@ -1,4 +1,4 @@
-//! Networks by name and input size: convolutions without padding, then fully connected layers.
+//! Networks by name and input size: convolutions, then fully connected layers.
 //!
 //! ReLU follows each layer but the last. [`Architecture::graph`] makes the graph, with random
 //! weights.
@@ -20,6 +20,11 @@ pub enum NetworkKind {
     /// PilotNet as in JdeRobot's DeepLearningStudio, which the shipped model is too.
     #[default]
     Pilotnet,
+    /// PilotNet as in DeepLearningStudio's TensorFlow code: its convolutions keep the size of their
+    /// input but for the stride (`padding="same"`), so that its first hidden layer has ten times the
+    /// weights.
+    #[serde(rename = "pilotnet-same")]
+    PilotnetSame,
     /// PilotNet's form with more channels.
     Large,
     /// Donkeycar's `linear`: `default_n_linear` in donkeycar/parts/keras.py
@@ -28,10 +33,11 @@ pub enum NetworkKind {
     Linear,
 }
 
-/// The layers of a [`NetworkKind`]: channels, kernel and stride of the convolutions; the hidden
-/// layers' sizes.
+/// The layers of a [`NetworkKind`]: channels, kernel and stride of the convolutions, and whether
+/// their input is padded; the hidden layers' sizes.
 struct Layers {
     convolutions: &'static [(usize, usize, usize)],
+    padded: bool,
     hidden: &'static [usize],
     dropout: f32,
     normalised: bool,
@@ -39,24 +45,32 @@ struct Layers {
 
 const SMALL: Layers = Layers {
     convolutions: &[(16, 5, 2), (24, 5, 2), (32, 3, 2)],
+    padded: false,
     hidden: &[64, 16],
     dropout: 0.0,
     normalised: true,
 };
 const PILOTNET: Layers = Layers {
     convolutions: &[(24, 5, 2), (36, 5, 2), (48, 5, 2), (64, 3, 1), (64, 3, 1)],
+    padded: false,
     hidden: &[1164, 100, 50, 10],
     dropout: 0.0,
     normalised: true,
 };
+const PILOTNET_SAME: Layers = Layers {
+    padded: true,
+    ..PILOTNET
+};
 const LARGE: Layers = Layers {
     convolutions: &[(32, 5, 2), (48, 5, 2), (64, 5, 2), (96, 3, 1), (128, 3, 1)],
+    padded: false,
     hidden: &[1024, 256, 32],
     dropout: 0.0,
     normalised: true,
 };
 const LINEAR: Layers = Layers {
     convolutions: &[(24, 5, 2), (32, 5, 2), (64, 5, 2), (64, 3, 1), (64, 3, 1)],
+    padded: false,
     hidden: &[100, 50],
     dropout: 0.2,
     normalised: false,
@@ -68,6 +82,7 @@ impl NetworkKind {
         match self {
             Self::Small => "small",
             Self::Pilotnet => "pilotnet",
+            Self::PilotnetSame => "pilotnet-same",
             Self::Large => "large",
             Self::Linear => "linear",
         }
@@ -77,6 +92,7 @@ impl NetworkKind {
         match self {
             Self::Small => SMALL,
             Self::Pilotnet => PILOTNET,
+            Self::PilotnetSame => PILOTNET_SAME,
             Self::Large => LARGE,
             Self::Linear => LINEAR,
         }
@@ -84,13 +100,22 @@ impl NetworkKind {
 
     /// The least side of an input, pixels: the last convolution's output has one position.
     pub fn least_side(self) -> usize {
-        let convolutions = self.layers().convolutions.iter().rev();
+        let layers = self.layers();
+        if layers.padded {
+            return 1;
+        }
+        let convolutions = layers.convolutions.iter().rev();
         convolutions.fold(1, |side, &(_, kernel, stride)| (side - 1) * stride + kernel)
     }
 }
 
 /// The most trained parameters of a network: 1 GiB of memory for the weights and Adam's state.
 pub const MOST_PARAMETERS: usize = 1 << 26;
+
+/// A layer of more inputs learns at a reduced rate.
+const FULL_RATE_INPUTS: usize = 8_192;
+/// The inputs of PilotNet's first hidden layer, for which the usual rates are.
+const USUAL_INPUTS: f32 = 1_152.0;
 
 /// Why a network cannot have this input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -129,7 +154,7 @@ pub enum ArchitectureError {
     },
 }
 
-/// A convolution without padding, followed by ReLU.
+/// A convolution, followed by ReLU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Convolution {
     /// Height, width and channels of the input.
@@ -140,16 +165,38 @@ pub struct Convolution {
     pub kernel: usize,
     /// Step in both directions.
     pub stride: usize,
+    /// Whether zeros are added around the input so that the output has as many positions as the
+    /// stride leaves.
+    pub padded: bool,
 }
 
 impl Convolution {
     /// Height, width and channels of the output.
     pub const fn output(&self) -> [usize; 3] {
-        [
-            (self.input[0] - self.kernel) / self.stride + 1,
-            (self.input[1] - self.kernel) / self.stride + 1,
-            self.channels,
-        ]
+        let [height, width, _] = self.input;
+        [self.positions(height), self.positions(width), self.channels]
+    }
+
+    const fn positions(&self, size: usize) -> usize {
+        match self.padded {
+            true => size.div_ceil(self.stride),
+            false => (size - self.kernel) / self.stride + 1,
+        }
+    }
+
+    /// The zeros above and left of the input, and below and right of it. Of an odd number, one more
+    /// is at the end, as TensorFlow has them
+    /// (<https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2>).
+    const fn pads(&self) -> [usize; 4] {
+        let [height, width, _] = self.input;
+        let ([top, bottom], [left, right]) = (self.pad(height), self.pad(width));
+        [top, left, bottom, right]
+    }
+
+    const fn pad(&self, size: usize) -> [usize; 2] {
+        let covered = (self.positions(size) - 1) * self.stride + self.kernel;
+        let zeros = covered.saturating_sub(size);
+        [zeros / 2, zeros - zeros / 2]
     }
 
     /// Weights of an output channel.
@@ -214,6 +261,7 @@ impl Architecture {
                 channels,
                 kernel,
                 stride,
+                padded: layers.padded,
             };
             map = convolution.output();
             convolutions.push(convolution);
@@ -260,7 +308,7 @@ impl Architecture {
                 op: Op::Conv(Conv {
                     kernel,
                     strides: [layer.stride; 2],
-                    pads: [0; 4],
+                    pads: layer.pads(),
                     dilations: [1, 1],
                     groups: 1,
                 }),
@@ -274,6 +322,21 @@ impl Architecture {
             weights: vec![outputs, inputs],
         });
         convolutions.chain(linears).collect()
+    }
+
+    /// The weights whose learning rate is reduced, with the factor: those of layers with very many
+    /// inputs. Each step of Adam changes all weights of a layer by about the rate, and so the layer's
+    /// sums in proportion to its inputs; at the full rate the padded PilotNet's first hidden layer
+    /// answers a constant after a few steps, and does not learn.
+    pub fn rate_factors(&self) -> Vec<(String, f32)> {
+        let linears = self.linears.iter().enumerate();
+        let large = linears.filter(|(_, [inputs, _])| *inputs > FULL_RATE_INPUTS);
+        large
+            .map(|(index, &[inputs, _])| {
+                let factor = USUAL_INPUTS / inputs as f32;
+                (format!("fc{}.weight", index + 1), factor)
+            })
+            .collect()
     }
 
     /// The nodes whose outputs training drops, with the share.
@@ -405,6 +468,21 @@ mod tests {
         assert_eq!(linear.parameters(), expected);
         assert_eq!(linear.linears[0][0], 8 * 13 * 64);
         assert_eq!(linear.dropouts().len(), 7);
+    }
+
+    /// What Keras prints for the reference's TensorFlow network, without the normalization's twelve:
+    /// 17.0 million.
+    #[test]
+    fn the_padded_pilotnet_has_the_parameters_of_the_reference() {
+        let padded = Architecture::new(NetworkKind::PilotnetSame, [66, 200, 3], 2).unwrap();
+        assert_eq!(padded.linears[0], [9 * 25 * 64, 1164]);
+        assert_eq!(padded.parameters().iter().sum::<usize>(), 17_016_194);
+        // TensorFlow's padding of an odd number of zeros: one more at the end.
+        assert_eq!(padded.convolutions[0].pads(), [1, 1, 2, 2]);
+        let factors = padded.rate_factors();
+        assert_eq!(factors, [("fc1.weight".to_owned(), 0.08)]);
+        let usual = Architecture::new(NetworkKind::Pilotnet, [66, 200, 3], 2).unwrap();
+        assert!(usual.rate_factors().is_empty());
     }
 
     #[test]

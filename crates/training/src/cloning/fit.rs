@@ -82,6 +82,8 @@ pub struct Task<'a> {
     pub mean: Vec<f64>,
     /// The nodes whose outputs training drops, with the share.
     dropouts: Vec<(String, f32)>,
+    /// The weights that learn at a reduced rate, with the factor.
+    rate_factors: Vec<(String, f32)>,
     deviation: Vec<f64>,
     per_width: f64,
     values: Values,
@@ -125,6 +127,7 @@ impl<'a> Task<'a> {
             metadata: Vec::new(),
             ports: Vec::new(),
             dropouts: Vec::new(),
+            rate_factors: Vec::new(),
             values: values(&recipe.input),
             per_width: per_width(&recipe.augment, deviation[turning]),
             recipe,
@@ -152,6 +155,7 @@ impl<'a> Task<'a> {
                 let seed = self.recipe.training.seed;
                 self.graph = shape.graph(&statistics, &last, layout, seed)?;
                 self.dropouts = shape.dropouts();
+                self.rate_factors = shape.rate_factors();
                 self.name = shape.name.to_owned();
                 let port = |index| Port {
                     output: self.graph.value(self.graph.outputs[0]).name.clone(),
@@ -179,6 +183,9 @@ impl<'a> Task<'a> {
         network.set_threads(rayon::current_num_threads());
         for (node, share) in &self.dropouts {
             network.set_dropout(node, *share)?;
+        }
+        for (name, factor) in &self.rate_factors {
+            network.set_rate_factor(name, *factor)?;
         }
         for prefix in &self.recipe.training.freeze {
             network.freeze(prefix)?;

@@ -16,6 +16,10 @@ use crate::progress;
 /// with much more, the last steps would leave it less exact than it was.
 const LAST: f64 = 0.001;
 
+/// A network with random weights starts with smaller steps, for one of so many of them: Adam's first
+/// ones have the full size whatever the gradient.
+const WARM_UP: u64 = 20;
+
 /// Changes a network before a step: the step's number and the number of steps. Returns whether the
 /// network has its final form.
 pub type Reform<'a> = dyn FnMut(&mut Network, u64, u64) -> Result<bool, LearningError> + 'a;
@@ -118,7 +122,11 @@ impl<'a> Course<'a> {
         let epochs = settings.passes(self.strategy);
         let batches = self.task.split.learned.len().div_ceil(settings.batch);
         let steps = epochs as u64 * batches.max(1) as u64;
-        let mut learner = Learner::new(network, Training::adam(self.rate(), steps, LAST))?;
+        let mut training = Training::adam(self.rate(), steps, LAST);
+        if self.strategy == Strategy::Distill {
+            training.schedule.warm_up = steps / WARM_UP;
+        }
+        let mut learner = Learner::new(network, training)?;
         self.stages += 1;
         let mut best: Option<Candidate> = None;
         if (stage.reform)(learner.network_mut(), 0, steps)? {

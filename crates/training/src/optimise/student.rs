@@ -1,7 +1,7 @@
 //! The network that learns from the trained model in distillation.
 
 use pilotage_compiler::RecipeOutput;
-use pilotage_graph::Graph;
+use pilotage_learning::Network;
 
 use super::OptimiseError;
 use super::task::{Task, shape};
@@ -18,7 +18,7 @@ const OUTPUT: &str = "controls";
 ///
 /// # Errors
 /// When the network cannot have this input, or a control is one of several bins.
-pub fn student(task: &Task<'_>) -> Result<Graph, OptimiseError> {
+pub fn student(task: &Task<'_>) -> Result<Network, OptimiseError> {
     let (settings, input) = (&task.settings, &task.recipe.compile.input);
     if task
         .wanted
@@ -29,7 +29,12 @@ pub fn student(task: &Task<'_>) -> Result<Graph, OptimiseError> {
     }
     let network = Architecture::new(settings.student, shape(input), task.wanted.len())?;
     let (statistics, means) = (statistics(task), task.means());
-    Ok(network.graph(&statistics, &means, input.layout, settings.seed)?)
+    let graph = network.graph(&statistics, &means, input.layout, settings.seed)?;
+    let mut student = Network::from_graph(&graph)?;
+    for (name, factor) in network.rate_factors() {
+        student.set_rate_factor(&name, factor)?;
+    }
+    Ok(student)
 }
 
 /// The outputs of the student for the recipe of `pilotage compile`, which has the controls in the

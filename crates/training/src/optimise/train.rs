@@ -35,7 +35,7 @@ pub fn train(
         (None, true) => quantized::train(task, model, model.graph.clone(), strategy)?,
         (None, false) if strategy == Strategy::Distill => {
             let student = student::student(task)?;
-            float(task, model, strategy, (&student, &mut |_, _, _| Ok(true)))?
+            float(task, model, strategy, (student, &mut |_, _, _| Ok(true)))?
         }
         (None, false) => pruned(task, model, strategy)?,
     };
@@ -59,7 +59,12 @@ fn without_channels(
     };
     let left = smaller.multiply_adds / smaller.before.max(1.0);
     let as_it_is: &mut Reform<'_> = &mut |_, _, _| Ok(true);
-    let best = float(task, model, strategy, (&smaller.graph, as_it_is))?;
+    let best = float(
+        task,
+        model,
+        strategy,
+        (Network::from_graph(&smaller.graph)?, as_it_is),
+    )?;
     Ok((best, left))
 }
 
@@ -79,7 +84,12 @@ fn pruned(
         }
         _ => Ok(true),
     };
-    float(task, model, strategy, (&model.graph, reform))
+    float(
+        task,
+        model,
+        strategy,
+        (Network::from_graph(&model.graph)?, reform),
+    )
 }
 
 /// Trains a float network whose input is that of the trained model.
@@ -87,7 +97,7 @@ fn float(
     task: &Task<'_>,
     model: &SourceModel,
     strategy: Strategy,
-    (graph, reform): (&Graph, &mut Reform<'_>),
+    (network, reform): (Network, &mut Reform<'_>),
 ) -> Result<Candidate, OptimiseError> {
     let places = match strategy {
         Strategy::Distill => (0..task.wanted.len()).collect(),
@@ -100,5 +110,5 @@ fn float(
         reform,
         export: &|network| Ok(network.to_graph()?),
     };
-    Ok(course.run(Network::from_graph(graph)?, stage)?.1)
+    Ok(course.run(network, stage)?.1)
 }
