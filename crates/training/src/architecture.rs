@@ -447,7 +447,10 @@ fn normalization(
         ("mean", mean),
         ("variance", variance),
     ] {
-        let tensor = constant(&[channels], numbers[..channels].to_vec())?;
+        // Several pictures one behind the other have the same statistics.
+        let of_picture = if channels.is_multiple_of(3) { 3 } else { 1 };
+        let numbers = (0..channels).map(|channel| numbers[channel % of_picture]);
+        let tensor = constant(&[channels], numbers.collect())?;
         norm.push(graph.constant(format!("norm.{name}"), tensor)?);
     }
     let op = Op::BatchNormalization { epsilon: EPSILON };

@@ -243,6 +243,11 @@ fn train(arguments: &Train) -> anyhow::Result<()> {
         );
         recipe.augment.side_cameras = Some(correction);
     }
+    anyhow::ensure!(
+        recipe.memory.pictures == 1
+            || (recipe.model.is_none() && recipe.augment.side_cameras.is_none()),
+        "`memory.pictures` goes neither with --model nor with --side-cameras"
+    );
     if let Some(epochs) = arguments.epochs {
         anyhow::ensure!(
             (1..=10_000).contains(&epochs),

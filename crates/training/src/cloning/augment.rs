@@ -40,6 +40,28 @@ struct Shadow {
     light: f32,
 }
 
+/// Where a picture lies in an input of `count` pictures, one behind the other along the channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// The order of the input's axes.
+    pub layout: Layout,
+    /// The picture's index.
+    pub index: usize,
+    /// The number of pictures.
+    pub count: usize,
+}
+
+impl Slot {
+    /// The only picture of an input.
+    pub const fn only(layout: Layout) -> Self {
+        Self {
+            layout,
+            index: 0,
+            count: 1,
+        }
+    }
+}
+
 impl Change {
     /// Draws the changes of one use of a picture of `height` x `width` pixels.
     pub fn draw(augment: &Augment, [height, width]: [usize; 2], random: &mut Random) -> Self {
@@ -99,11 +121,11 @@ impl Change {
         (if self.mirrored { -control } else { control }) as f32
     }
 
-    /// Writes the changed picture with the values of its bytes, in `layout`. `shape` is height, width
-    /// and channels. Pixels that a shift uncovers repeat the edge.
+    /// Writes the changed picture with the values of its bytes to its `slot` in the network's input.
+    /// `shape` is height, width and channels. Pixels that a shift uncovers repeat the edge.
     pub fn write(
         &self,
-        layout: Layout,
+        slot: Slot,
         picture: &[u8],
         shape: [usize; 3],
         values: &Values,
@@ -111,10 +133,11 @@ impl Change {
     ) {
         let [height, width, channels] = shape;
         // The distance between the values of two channels, and of two pixels.
-        let (plane, step) = match layout {
+        let (plane, step) = match slot.layout {
             Layout::Nchw => (height * width, 1),
-            Layout::Nhwc => (1, channels),
+            Layout::Nhwc => (1, channels * slot.count),
         };
+        let first = slot.index * channels;
         for y in 0..height {
             let from = source(y, self.shift[1], height) * width;
             let edge = self.shadow.map(|shadow| {
@@ -141,7 +164,7 @@ impl Change {
                     if light < 1.0 {
                         byte = libm::roundf(f32::from(byte) * light) as u8;
                     }
-                    out[channel * plane + pixel] = values[channel][usize::from(byte)];
+                    out[(first + channel) * plane + pixel] = values[channel][usize::from(byte)];
                 }
             }
         }
@@ -172,7 +195,13 @@ mod tests {
         let picture = [0, 10, 20, 30, 40, 50, 60, 70];
         let values = vec![std::array::from_fn(|byte| byte as f32)];
         let mut out = vec![0.0; 8];
-        change.write(Layout::Nhwc, &picture, [2, 4, 1], &values, &mut out);
+        change.write(
+            Slot::only(Layout::Nhwc),
+            &picture,
+            [2, 4, 1],
+            &values,
+            &mut out,
+        );
         out
     }
 
@@ -182,7 +211,7 @@ mod tests {
         let values = vec![std::array::from_fn(|byte| byte as f32); 3];
         let written = |layout| {
             let mut out = vec![0.0; 6];
-            Change::none().write(layout, &picture, [2, 1, 3], &values, &mut out);
+            Change::none().write(Slot::only(layout), &picture, [2, 1, 3], &values, &mut out);
             out
         };
         assert_eq!(written(Layout::Nhwc), [0.0, 1.0, 2.0, 10.0, 11.0, 12.0]);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::{Component, Path, PathBuf};
 
 use pilotage_config::write_atomically;
-use pilotage_engine::Meaning;
+use pilotage_engine::{AfterGap, Meaning};
 use pilotage_graph::RECIPE_KEY;
 use pilotage_learning::Network;
 use pilotage_vehicle::Domain;
@@ -41,6 +41,18 @@ pub fn recipe(task: &Task<'_>, model: &str, calibration: &str, comment: &str) ->
         let _ = writeln!(text, "throttle = {{ constant = {constant:?} }}");
     }
     text += &input(&recipe.input);
+    if recipe.memory.pictures > 1 {
+        let after = match recipe.memory.after_gap {
+            AfterGap::Hold => "hold",
+            AfterGap::Reset => "reset",
+            AfterGap::Stop => "stop",
+        };
+        let pictures = recipe.memory.pictures;
+        let _ = write!(
+            text,
+            "\n[memory]\npictures = {pictures}\nafter_gap = \"{after}\"\n"
+        );
+    }
     let model = |meaning| LearnedOutput {
         meaning,
         scale: 1.0,

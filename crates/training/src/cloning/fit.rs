@@ -7,7 +7,7 @@ use pilotage_learning::{Example, Learner, LearningError, Network, Training};
 use pilotage_simulator::Random;
 use pilotage_vision::Preprocess;
 
-use super::augment::{Change, Values, per_width};
+use super::augment::{Change, Slot, Values, per_width};
 use super::balance::Balance;
 use super::frames::Frames;
 use super::model::{Origin, Port};
@@ -359,20 +359,34 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// Height, width and channels of the input.
-    fn input(&self) -> [usize; 3] {
+    /// Height, width and channels of a picture.
+    fn picture(&self) -> [usize; 3] {
         let input = &self.recipe.input;
         let [width, height] = [input.width, input.height].map(|side| side as usize);
         [height, width, input.colour.channels()]
     }
 
+    /// Writes a frame's picture and those before it, the oldest first, all with the same change.
+    fn write_input(&self, frame: usize, change: &Change, out: &mut [f32]) {
+        let count = self.recipe.memory.pictures;
+        for index in 0..count {
+            let picture = self
+                .frames
+                .picture(self.frames.before(frame, count - 1 - index));
+            let slot = Slot {
+                layout: self.recipe.input.layout,
+                index,
+                count,
+            };
+            change.write(slot, picture, self.picture(), &self.values, out);
+        }
+    }
+
     /// Fills an example with a randomly changed frame.
     fn example(&self, frame: usize, random: &mut Random, example: &mut Example<'_>) {
-        let input = self.input();
-        let [height, width, _] = input;
+        let [height, width, _] = self.picture();
         let change = Change::draw(&self.recipe.augment, [height, width], random);
-        let (picture, layout) = (self.frames.picture(frame), self.recipe.input.layout);
-        change.write(layout, picture, input, &self.values, example.inputs[0]);
+        self.write_input(frame, &change, example.inputs[0]);
         // Numbers of the network that are not learned do not count.
         example.weights.fill(0.0);
         let labels = self.frames.label(frame).iter().zip(&self.outputs);
@@ -417,10 +431,8 @@ impl<'a> Task<'a> {
     /// The network's answers for frames, in the car's units, one frame after another.
     pub fn answers(&self, network: &mut Network, frames: &[usize]) -> Vec<f32> {
         let unchanged = Change::none();
-        let (input, layout) = (self.input(), self.recipe.input.layout);
         let numbers = network.answers(frames.len(), &|index, example| {
-            let picture = self.frames.picture(frames[index]);
-            unchanged.write(layout, picture, input, &self.values, example.inputs[0]);
+            self.write_input(frames[index], &unchanged, example.inputs[0]);
         });
         let mut answers = Vec::with_capacity(frames.len() * self.outputs.len());
         for numbers in numbers.chunks_exact(network.output_size().max(1)) {

@@ -125,6 +125,16 @@ impl Frames {
         index + 1 + sides.count()
     }
 
+    /// The frame `count` frames before one, or the first of its drive.
+    pub fn before(&self, index: usize, count: usize) -> usize {
+        let drive = self.places[index].drive;
+        let earlier = (index.saturating_sub(count)..=index).rev();
+        earlier
+            .take_while(|&it| self.places[it].drive == drive)
+            .last()
+            .unwrap_or(index)
+    }
+
     /// Adds a frame of the camera that the car drives by.
     pub fn push(&mut self, picture: &[u8], label: &[f32], place: Place) {
         debug_assert_eq!((picture.len(), label.len()), (self.picture, self.outputs));
@@ -294,6 +304,19 @@ mod tests {
             .map(|p| p.time)
             .collect();
         assert_eq!(times, [0.0, PERIOD, 2.0 * PERIOD]);
+    }
+
+    #[test]
+    fn frames_before_the_first_of_a_drive_are_the_first() {
+        let input = Preprocess::new(1, 1);
+        let mut frames = Frames::new(&input, 1);
+        for drive in [0, 0, 0, 1, 1] {
+            frames.push(&[0; 3], &[0.0], Place { drive, time: 0.0 });
+        }
+        let before = |index| [0, 1, 2].map(|count| frames.before(index, count));
+        assert_eq!(before(0), [0, 0, 0]);
+        assert_eq!(before(2), [2, 1, 0]);
+        assert_eq!(before(4), [4, 3, 3]);
     }
 
     #[test]

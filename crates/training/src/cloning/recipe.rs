@@ -3,11 +3,13 @@
 //! `[input]`, `[[output]]`, `domain` and `throttle` have the keys and the meaning of a recipe of
 //! `pilotage compile` (docs/recipes.md). docs/training.md explains the others.
 
+mod memory;
+
 use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, FileKind, LONGEST_FILE, ReadError, Source, read};
 use pilotage_dataset::Record;
-use pilotage_engine::Meaning;
+use pilotage_engine::{Meaning, Memory};
 use pilotage_vehicle::Domain;
 use pilotage_vision::{Crop, Preprocess};
 use serde::Deserialize;
@@ -29,6 +31,8 @@ pub struct TrainingRecipe {
     /// Whether the recipe has `input`.
     #[serde(skip)]
     pub has_input: bool,
+    /// How many pictures the network gets: several have a form in a named network only.
+    pub memory: Memory,
     /// What the network learns to answer; chosen by the recordings' columns if empty.
     pub output: Vec<WantedOutput>,
     /// The throttle of a network that only steers.
@@ -48,6 +52,7 @@ impl Default for TrainingRecipe {
             domain: None,
             input: Preprocess::new(200, 66),
             has_input: false,
+            memory: Memory::default(),
             output: Vec::new(),
             throttle: None,
             augment: Augment::default(),
@@ -324,6 +329,7 @@ impl TrainingRecipe {
         let frame = crop.map_or((u32::MAX, u32::MAX), Crop::end);
         let input = self.input.validate(frame.0, frame.1);
         input.map_err(|error| source.error("input", error))?;
+        self.check_memory(source)?;
         if self.model.is_none() {
             (self.architecture(1)).map_err(|error| source.error("input", error))?;
         }
@@ -402,7 +408,8 @@ impl TrainingRecipe {
     /// When the input is too small or too large for it.
     pub fn architecture(&self, outputs: usize) -> Result<Architecture, ArchitectureError> {
         let (width, height) = (self.input.width as usize, self.input.height as usize);
-        let input = [height, width, self.input.colour.channels()];
+        let channels = self.input.colour.channels() * self.memory.pictures;
+        let input = [height, width, channels];
         Architecture::new(self.network, input, outputs)
     }
 

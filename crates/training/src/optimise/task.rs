@@ -9,7 +9,7 @@ use pilotage_simulator::Random;
 use pilotage_vision::Preprocess;
 
 use super::recipe::{OptimiseRecipe, Settings};
-use crate::cloning::augment::{Change, Values, per_width};
+use crate::cloning::augment::{Change, Slot, Values, per_width};
 use crate::cloning::fit::{LEAST_DEVIATION, values};
 use crate::cloning::frames::Frames;
 use crate::cloning::recipe::LearnedOutput;
@@ -202,7 +202,13 @@ impl<'a> Task<'a> {
     pub fn write(&self, frame: usize, change: &Change, values: &Values, input: &mut [f32]) {
         let preprocess = &self.recipe.compile.input;
         let (picture, layout) = (self.frames.picture(frame), preprocess.layout);
-        change.write(layout, picture, shape(preprocess), values, input);
+        change.write(
+            Slot::only(layout),
+            picture,
+            shape(preprocess),
+            values,
+            input,
+        );
     }
 
     /// The random changes of one use of a frame.
