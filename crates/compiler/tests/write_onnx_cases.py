@@ -20,9 +20,9 @@ OUT/NAME/ contains
     set_N.bin   the elements of all inputs, then of all outputs, little-endian
                 and row-major
 
-Pilotage reads opsets 9 to 22. Models of an earlier opset (PyTorch's have opset 6)
+Pilotage reads opsets 9 to 28. Models of an earlier opset (PyTorch's have opset 6)
 are converted with ONNX's own version converter. A case of a later opset is changed to
-opset 22 if all its operators have the same inputs, outputs and attributes in both
+opset 28 if all its operators have the same inputs, outputs and attributes in both
 versions (later versions mostly add element types). If an operator differs, the case
 keeps its opset and is on the test's list of left-out cases.
 """
@@ -38,7 +38,7 @@ import onnx.version_converter
 from onnx import numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
-FIRST_OPSET, LAST_OPSET = 9, 22
+FIRST_OPSET, LAST_OPSET = 9, 28
 # The operators in pilotage_graph::SUPPORTED_OPERATORS, except And, Not, Or and Xor.
 OPERATORS = """
 Abs Acos Acosh Add ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast Ceil

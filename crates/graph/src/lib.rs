@@ -4,7 +4,7 @@
 //! type and a shape. Every node has an operator whose attributes have been normalized across
 //! opsets ([`Op`]). The nodes are sorted so that each value is computed before it is used.
 //!
-//! [`Graph::read`] reads ONNX of opsets 9 to 22 and treats it as untrusted input. It opens no file;
+//! [`Graph::read`] reads ONNX of opsets 9 to 28 and treats it as untrusted input. It opens no file;
 //! [`Graph::read_with_data`] also reads weights in files beside the model, from one folder.
 //! [`Graph::write`] writes ONNX. [`GraphBuilder`] builds a graph in memory. [`dequantize`],
 //! [`float_weights`], [`float32_types`] and [`widen`] convert a model to other element types.
@@ -41,7 +41,7 @@ pub use read::{ReadOptions, data_locations};
 pub use tensor::{ElementType, Tensor, TensorData, TensorSizeError, TensorType};
 
 /// The opsets of the default ONNX domain that can be read.
-pub const OPSETS: RangeInclusive<i64> = 9..=22;
+pub const OPSETS: RangeInclusive<i64> = 9..=28;
 
 /// The operators that can be read, by their ONNX names. Constant, ConstantOfShape, Range, Shape and
 /// Size become constants; And, Not, Or and Xor are supported on constants only. Dropout becomes

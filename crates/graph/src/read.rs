@@ -26,7 +26,7 @@ use reader::{Reader, default_domain};
 pub use limits::ReadOptions;
 
 impl Graph {
-    /// Reads an ONNX model of opset 9 to 22.
+    /// Reads an ONNX model of opset 9 to 28.
     ///
     /// No file is opened: a tensor whose data is in another file is an error.
     ///

@@ -121,8 +121,10 @@ fn constant_of_shape(site: &mut Site<'_>) -> Result<Tensor, OpError> {
 }
 
 /// start, start + delta, ... up to and without limit.
-fn range(site: &Site<'_>) -> Result<Tensor, OpError> {
+fn range(site: &mut Site<'_>) -> Result<Tensor, OpError> {
     site.at_most(3, "3")?;
+    // Of float16 only (opset 27).
+    site.attributes.ignore("stash_type");
     let input = |i, input| (site.constant(i, input)?).ok_or(OpError::MissingInput { input });
     let given = [input(0, "start")?, input(1, "limit")?, input(2, "delta")?];
     let wrong = || OpError::ConstantInput {

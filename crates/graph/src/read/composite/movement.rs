@@ -61,6 +61,10 @@ pub(super) fn depth_to_space(c: &mut Composer<'_>, site: &mut Site<'_>) -> Compo
 
 pub(super) fn space_to_depth(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
     let b = block(site)?;
+    let mode = match site.opset {
+        ..28 => None,
+        _ => site.attributes.string("mode")?,
+    };
     let x = site.only()?;
     let [n, channels, h, w] = picture(c, x)?;
     if h % b != 0 || w % b != 0 {
@@ -71,7 +75,18 @@ pub(super) fn space_to_depth(c: &mut Composer<'_>, site: &mut Site<'_>) -> Compo
         });
     }
     let split = c.reshape(x, &[n, channels, h / b, b, w / b, b])?;
-    let perm = vec![0, 3, 5, 1, 2, 4];
+    // Depth, column, row; or column, row, depth.
+    let perm = match mode.as_deref() {
+        None | Some("DCR") => vec![0, 3, 5, 1, 2, 4],
+        Some("CRD") => vec![0, 1, 3, 5, 2, 4],
+        Some(other) => {
+            return Err(OpError::Attribute {
+                attribute: "mode",
+                found: other.to_owned(),
+                expected: "DCR or CRD",
+            });
+        }
+    };
     let moved = c.then(Op::Transpose { perm }, split)?;
     c.reshape(moved, &[n, channels * b * b, h / b, w / b])
 }

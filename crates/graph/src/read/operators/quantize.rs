@@ -26,6 +26,7 @@ pub(super) fn quantize(site: &mut Site<'_>) -> Result<Reading, OpError> {
     let axis = scale_axis(site)?;
     // Applies to 8-bit floats only.
     site.attributes.ignore("saturate");
+    float32_only(site, "precision")?;
     let wanted = match site.opset {
         ..21 => 0,
         _ => site.attributes.int("output_dtype")?.unwrap_or(0),
@@ -62,7 +63,25 @@ pub(super) fn quantize(site: &mut Site<'_>) -> Result<Reading, OpError> {
     })
 }
 
+/// An attribute of opset 23 that names a type. Only float32, which is that of the scale, is
+/// supported.
+fn float32_only(site: &mut Site<'_>, attribute: &'static str) -> Result<(), OpError> {
+    let given = match site.opset {
+        ..23 => 0,
+        _ => site.attributes.int(attribute)?.unwrap_or(0),
+    };
+    match given == 0 || given == i64::from(data_type::FLOAT) {
+        true => Ok(()),
+        false => Err(OpError::Attribute {
+            attribute,
+            found: given.to_string(),
+            expected: "float32 (1)",
+        }),
+    }
+}
+
 pub(super) fn dequantize(site: &mut Site<'_>) -> Result<Op, OpError> {
     let axis = scale_axis(site)?;
+    float32_only(site, "output_dtype")?;
     Ok(Op::DequantizeLinear { axis })
 }
