@@ -79,7 +79,10 @@ fn needs_constant(operator: &str, position: usize) -> bool {
         | "Squeeze" | "Tile" | "Unsqueeze" | "Upsample" => position > 0,
         // Exponents of another type than the base, which the engine does not compute with.
         "Pow" => position > 0,
-        "Where" => position == 0,
+        "If" | "Where" => position == 0,
+        "Loop" => position < 2,
+        // Weights, biases, lengths and peepholes; not the input and the initial states.
+        "GRU" | "LSTM" | "RNN" => (1..5).contains(&position) || position == 7,
         _ => false,
     }
 }

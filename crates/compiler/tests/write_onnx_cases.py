@@ -43,12 +43,12 @@ FIRST_OPSET, LAST_OPSET = 9, 28
 OPERATORS = """
 Abs Acos Acosh Add ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast Ceil
 Celu Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh DepthToSpace
-DequantizeLinear Div Dropout Elu Equal Erf Exp Expand Flatten Floor Gather Gelu Gemm
+DequantizeLinear Div Dropout Elu Equal Erf Exp Expand Flatten Floor GRU Gather Gelu Gemm
 GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish
-Identity InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax
+Identity If InstanceNormalization LSTM LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax Loop
 LpNormalization MatMul Max MaxPool Mean MeanVarianceNormalization Min Mish Mul Neg PRelu Pad Pow
-QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax
-ReduceMean ReduceMin ReduceSum ReduceSumSquare Relu Reshape Resize Round Selu Shape Sigmoid Sign
+QuantizeLinear RNN Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax
+ReduceMean ReduceMin ReduceSum ReduceSumSquare Relu Reshape Resize Round Scan Selu Shape Sigmoid Sign
 Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh
 Tile Transpose Unsqueeze Upsample Where
 """.split()
@@ -120,7 +120,7 @@ def array(value):
 
 def write(folder, name, model, data_sets, rtol, atol):
     graph = model.graph
-    for node in graph.node:
+    for node in all_nodes(graph):
         if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
             return 0
     sets = []
@@ -178,6 +178,15 @@ def resizes_otherwise(node):
     )
 
 
+def all_nodes(graph):
+    """The nodes of a graph and of its subgraphs."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from all_nodes(attribute.g)
+
+
 def describe(name, tensor):
     return {"name": name, "type": tensor.dtype.name}
 
@@ -215,7 +224,7 @@ def in_range(model):
         return model
     if imports[0].version < FIRST_OPSET:
         return onnx.version_converter.convert_version(model, FIRST_OPSET)
-    if not all(is_same_operator(node, imports[0].version) for node in model.graph.node):
+    if not all(is_same_operator(node, imports[0].version) for node in all_nodes(model.graph)):
         return model
     lowered = onnx.ModelProto()
     lowered.CopyFrom(model)

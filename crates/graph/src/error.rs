@@ -31,6 +31,16 @@ pub enum GraphError {
         /// The limit.
         limit: usize,
     },
+    /// Loops and recurrent layers unroll to more nodes than a limit of the reader.
+    #[error(
+        "node `{node}`: the loops and recurrent layers of the model unroll to more than {limit} nodes; export the network for a shorter sequence, or for one step, with the state as inputs and outputs"
+    )]
+    UnrolledTooLarge {
+        /// The node that exceeds the limit.
+        node: String,
+        /// The limit.
+        limit: usize,
+    },
     /// An opset outside the supported range.
     #[error(
         "the model uses ONNX opset {found}; supported are {} to {}; export it again with opset_version=17",
@@ -400,6 +410,9 @@ pub enum OpError {
         /// The shape.
         shape: Vec<usize>,
     },
+    /// A recurrent layer unrolls to more nodes than the reader's limit.
+    #[error("it unrolls to more nodes than the limit; export it for a shorter sequence")]
+    UnrolledTooLarge,
     /// A declared output shape differs from the inferred shape.
     #[error("its output is declared as {declared:?}, but its inputs make {inferred:?}")]
     WrongOutput {

@@ -32,6 +32,7 @@ pub(crate) fn foldable(op: &Op) -> bool {
             | Op::Pow
             | Op::Compare(_)
             | Op::Where
+            | Op::Relu
             | Op::Function(_)
             | Op::Reduce { .. }
     )
@@ -86,7 +87,8 @@ pub(crate) fn fold(op: &Op, inputs: &[&Tensor], outputs: &[TensorType]) -> Optio
             one(holds.into())
         }
         Op::Where => one(choose(x, inputs.get(1)?, inputs.get(2)?, &out.shape)?),
-        Op::Function(function) => one(arithmetic::unary(*function, x)?),
+        Op::Relu => one(arithmetic::unary(|x| x.max(0.0), x)?),
+        Op::Function(function) => one(arithmetic::unary(|x| function.at(x), x)?),
         Op::Reduce {
             reduction, axes, ..
         } => one(arithmetic::reduce(*reduction, axes, x)?),

@@ -1,8 +1,8 @@
 //! ONNX's protobuf messages, with the fields that are needed here and the tags of `onnx.proto`
 //! (github.com/onnx/onnx, ONNX 1.20). They are written by hand, so that no build needs protoc.
 //!
-//! Subgraphs, sparse tensors and functions are declared as plain bytes. They are only detected
-//! and rejected, so message nesting is bounded.
+//! Sparse tensors, lists of subgraphs and functions are declared as plain bytes, or not at all. They
+//! are only detected and rejected. `wire.rs` bounds the nesting of subgraphs.
 
 use prost::Message;
 
@@ -74,12 +74,14 @@ pub(crate) struct AttributeProto {
     pub s: Option<Vec<u8>>,
     #[prost(message, optional, tag = "5")]
     pub t: Option<TensorProto>,
-    #[prost(bytes = "vec", optional, tag = "6")]
-    pub g: Option<Vec<u8>>,
+    #[prost(message, optional, boxed, tag = "6")]
+    pub g: Option<Box<GraphProto>>,
     #[prost(float, repeated, packed = "false", tag = "7")]
     pub floats: Vec<f32>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
+    #[prost(bytes = "vec", repeated, tag = "9")]
+    pub strings: Vec<Vec<u8>>,
     #[prost(bytes = "vec", repeated, tag = "11")]
     pub graphs: Vec<Vec<u8>>,
     #[prost(int32, tag = "20")]
@@ -93,7 +95,9 @@ pub(crate) mod attribute_type {
     pub(crate) const FLOAT: i32 = 1;
     pub(crate) const INT: i32 = 2;
     pub(crate) const STRING: i32 = 3;
+    pub(crate) const FLOATS: i32 = 6;
     pub(crate) const INTS: i32 = 7;
+    pub(crate) const STRINGS: i32 = 8;
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -4,11 +4,13 @@
 mod attributes;
 pub(crate) mod composite;
 pub(crate) mod constants;
+pub(crate) mod control;
 pub(crate) mod limits;
 mod operators;
 mod order;
 mod reader;
 mod refusals;
+mod scopes;
 mod tensors;
 mod types;
 pub(crate) mod wire;
@@ -18,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use crate::external;
-use crate::onnx::ModelProto;
+use crate::onnx::{GraphProto, ModelProto};
 use crate::{DataFiles, Graph, GraphError, OPSETS};
 use limits::limit;
 use reader::{Reader, default_domain};
@@ -79,11 +81,20 @@ impl Graph {
 /// If the bytes are not ONNX or exceed a limit.
 pub fn data_locations(bytes: &[u8], options: &ReadOptions) -> Result<Vec<String>, GraphError> {
     let graph = decode(bytes, options)?.graph.ok_or(GraphError::NoGraph)?;
-    let attributes = graph.node.iter().flat_map(|node| &node.attribute);
-    let tensors = attributes.filter_map(|attribute| attribute.t.as_ref());
-    let locations = (graph.initializer.iter().chain(tensors)).filter_map(external::location);
-    let sorted: BTreeSet<String> = locations.map(str::to_owned).collect();
+    let mut sorted = BTreeSet::new();
+    collect_locations(&graph, &mut sorted);
     Ok(sorted.into_iter().collect())
+}
+
+/// Adds the locations of a graph and its subgraphs.
+fn collect_locations(graph: &GraphProto, sorted: &mut BTreeSet<String>) {
+    let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
+    let tensors = attributes().filter_map(|attribute| attribute.t.as_ref());
+    let locations = (graph.initializer.iter().chain(tensors)).filter_map(external::location);
+    sorted.extend(locations.map(str::to_owned));
+    for subgraph in attributes().filter_map(|attribute| attribute.g.as_deref()) {
+        collect_locations(subgraph, sorted);
+    }
 }
 
 fn decode(bytes: &[u8], options: &ReadOptions) -> Result<ModelProto, GraphError> {

@@ -11,6 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
         max_bytes: 1 << 20,
         max_decoded_bytes: 1 << 26,
         max_elements: 1 << 18,
+        max_unrolled_nodes: 1 << 10,
         ..ReadOptions::default()
     };
     if let Ok(graph) = Graph::read(bytes, &options) {

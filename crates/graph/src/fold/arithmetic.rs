@@ -4,7 +4,7 @@
 use half::f16;
 
 use super::broadcast;
-use crate::{Comparison, Function, Op, Reduction, Tensor, TensorData};
+use crate::{Comparison, Op, Reduction, Tensor, TensorData};
 
 /// The elements as f32, if they are floats.
 fn floats(data: &TensorData) -> Option<Vec<f32>> {
@@ -30,9 +30,9 @@ fn like(data: Vec<f32>, like: &TensorData) -> Option<TensorData> {
     }
 }
 
-pub(super) fn unary(function: Function, x: &Tensor) -> Option<TensorData> {
+pub(super) fn unary(function: impl Fn(f32) -> f32, x: &Tensor) -> Option<TensorData> {
     let data = floats(x.data())?;
-    let data = data.into_iter().map(|x| function.at(x)).collect();
+    let data = data.into_iter().map(function).collect();
     like(data, x.data())
 }
 

@@ -43,6 +43,10 @@ impl Attributes {
         Ok(Self(by_name))
     }
 
+    pub(super) fn none() -> Self {
+        Self(BTreeMap::new())
+    }
+
     pub(super) fn int(&mut self, name: &'static str) -> Result<Option<i64>, OpError> {
         match self.0.remove(name) {
             None => Ok(None),
@@ -70,6 +74,34 @@ impl Attributes {
             None => Ok(default),
             Some(a) if is_type(&a, attribute_type::FLOAT) => Ok(a.f.unwrap_or(0.0)),
             Some(_) => Err(wrong(name, "a number")),
+        }
+    }
+
+    /// A number without a default.
+    pub(super) fn optional_float(&mut self, name: &'static str) -> Result<Option<f32>, OpError> {
+        match self.0.contains_key(name) {
+            true => self.float(name, 0.0).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    pub(super) fn floats(&mut self, name: &'static str) -> Result<Option<Vec<f32>>, OpError> {
+        match self.0.remove(name) {
+            None => Ok(None),
+            Some(a) if is_type(&a, attribute_type::FLOATS) => Ok(Some(a.floats)),
+            Some(_) => Err(wrong(name, "a list of numbers")),
+        }
+    }
+
+    pub(super) fn strings(&mut self, name: &'static str) -> Result<Option<Vec<String>>, OpError> {
+        match self.0.remove(name) {
+            None => Ok(None),
+            Some(a) if is_type(&a, attribute_type::STRINGS) => {
+                let texts = a.strings.iter();
+                let texts = texts.map(|text| String::from_utf8_lossy(text).into_owned());
+                Ok(Some(texts.collect()))
+            }
+            Some(_) => Err(wrong(name, "a list of texts")),
         }
     }
 

@@ -5,6 +5,7 @@ mod activations;
 mod emit;
 mod movement;
 mod normalization;
+mod recurrent;
 mod reductions;
 mod resize;
 mod transposed;
@@ -25,10 +26,12 @@ pub(crate) const OPERATORS: &[&str] = &[
     "DepthToSpace",
     "Expand",
     "Gelu",
+    "GRU",
     "GlobalMaxPool",
     "GroupNormalization",
     "HardSwish",
     "InstanceNormalization",
+    "LSTM",
     "LayerNormalization",
     "LogSoftmax",
     "LpNormalization",
@@ -37,6 +40,7 @@ pub(crate) const OPERATORS: &[&str] = &[
     "Mish",
     "Neg",
     "PRelu",
+    "RNN",
     "Reciprocal",
     "ReduceL1",
     "ReduceL2",
@@ -83,6 +87,11 @@ pub(super) struct Composer<'a> {
     indices: usize,
     /// The most indices.
     max_elements: usize,
+}
+
+/// Whether the number of an operator's nodes grows with a size in the file.
+pub(super) fn unrolls(operator: &str) -> bool {
+    recurrent::OPERATORS.contains(&operator)
 }
 
 /// Reads an operator as several nodes. `None` if it is another operator, or if it is this
@@ -143,6 +152,7 @@ fn compose(
         }
         "GroupNormalization" if site.opset >= 18 => normalization::group(c, site),
         "InstanceNormalization" => normalization::instance(c, site),
+        _ if unrolls(operator) => return Some(recurrent::layer(c, site, operator)),
         "LayerNormalization" if site.opset >= 17 => {
             return Some(normalization::layer(c, site));
         }

@@ -18,6 +18,8 @@ pub struct ReadOptions {
     /// The most elements of one value, and of all constants together, which includes the indices
     /// of Gather nodes.
     pub max_elements: usize,
+    /// The most nodes that all loops and recurrent layers together are unrolled to.
+    pub max_unrolled_nodes: usize,
 }
 
 impl Default for ReadOptions {
@@ -27,6 +29,7 @@ impl Default for ReadOptions {
             max_bytes: 256 << 20,
             max_decoded_bytes: 1 << 30,
             max_elements: 1 << 28,
+            max_unrolled_nodes: 1 << 16,
         }
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Site<'a> {
     pub attributes: Attributes,
     /// The most elements of a constant.
     pub max_elements: usize,
+    /// The most nodes that a recurrent layer may be unrolled to.
+    pub max_unrolled: usize,
 }
 
 /// The result of reading a node.
@@ -181,6 +183,16 @@ impl<'a> Site<'a> {
                 }),
             },
         }
+    }
+
+    /// Whether an input is a constant of zeros.
+    pub(super) fn is_zero(&self, i: usize) -> bool {
+        let constant = self.value(i).and_then(|value| value.constant.as_ref());
+        constant.is_some_and(|tensor| match tensor.data() {
+            TensorData::F32(v) => v.iter().all(|&x| x == 0.0),
+            TensorData::F16(v) => v.iter().all(|x| x.to_f32() == 0.0),
+            _ => false,
+        })
     }
 
     /// An optional input that must be a constant list of integers.

@@ -55,6 +55,37 @@ impl Initializers {
     }
 }
 
+/// The names of the values that a node and its subgraphs read.
+pub(super) fn reads(node: &NodeProto) -> Vec<&str> {
+    let mut names: Vec<&str> = (node.input.iter().map(String::as_str))
+        .filter(|name| !name.is_empty())
+        .collect();
+    for graph in node.attribute.iter().filter_map(|a| a.g.as_deref()) {
+        captures(graph, &mut names);
+    }
+    names
+}
+
+/// Adds the names of the values that a subgraph reads from the graphs around it. The recursion is as
+/// deep as `wire.rs` lets graphs nest.
+fn captures<'g>(graph: &'g GraphProto, names: &mut Vec<&'g str>) {
+    let own: HashSet<&str> = (graph.input.iter().map(|i| i.name.as_str()))
+        .chain(graph.initializer.iter().map(|t| t.name.as_str()))
+        .chain(
+            graph
+                .node
+                .iter()
+                .flat_map(|n| &n.output)
+                .map(String::as_str),
+        )
+        .collect();
+    for node in &graph.node {
+        names.extend(reads(node).into_iter().filter(|name| !own.contains(name)));
+    }
+    let outputs = graph.output.iter().map(|o| o.name.as_str());
+    names.extend(outputs.filter(|name| !own.contains(name)));
+}
+
 /// The nodes that the outputs need, in topological order.
 pub(super) struct Plan {
     pub order: Vec<usize>,
@@ -68,8 +99,9 @@ impl Plan {
     }
 }
 
-/// Plans the order of nodes. Keeps the file's order if it is topological.
-pub(super) fn plan(graph: &GraphProto) -> Result<Plan, GraphError> {
+/// Plans the order of nodes. Keeps the file's order if it is topological. `outer` are the names of
+/// the graphs around this one.
+pub(super) fn plan(graph: &GraphProto, outer: impl Fn(&str) -> bool) -> Result<Plan, GraphError> {
     let mut producers: HashMap<&str, Option<usize>> = HashMap::new();
     let given =
         (graph.input.iter().map(|i| &i.name)).chain(graph.initializer.iter().map(|t| &t.name));
@@ -86,17 +118,18 @@ pub(super) fn plan(graph: &GraphProto) -> Result<Plan, GraphError> {
     let mut readers: Vec<Vec<usize>> = vec![Vec::new(); graph.node.len()];
     let mut pending_inputs: Vec<usize> = vec![0; graph.node.len()];
     for (i, node) in graph.node.iter().enumerate() {
-        for name in node.input.iter().filter(|name| !name.is_empty()) {
-            match producers.get(name.as_str()) {
+        for name in reads(node) {
+            match producers.get(name) {
                 Some(&Some(producer)) => {
                     readers[producer].push(i);
                     pending_inputs[i] += 1;
                 }
                 Some(None) => {}
+                None if outer(name) => {}
                 None => {
                     return Err(GraphError::UnknownValue {
                         reader: format!("node `{}`", node_name(i, node)),
-                        name: name.clone(),
+                        name: name.to_owned(),
                     });
                 }
             }
@@ -128,7 +161,7 @@ pub(super) fn plan(graph: &GraphProto) -> Result<Plan, GraphError> {
         let node = &graph.node[i];
         if node.output.iter().any(|name| needed.contains(name)) {
             live.push(i);
-            needed.extend(node.input.iter().cloned());
+            needed.extend(reads(node).into_iter().map(str::to_owned));
         }
     }
     live.reverse();

@@ -1,29 +1,35 @@
 //! Builds a [`Graph`] from a decoded model, node by node.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 
 use super::attributes::Attributes;
 use super::limits::{MAX_RANK, ReadOptions, limit};
 use super::operators::{self, Reading, Site};
 use super::refusals::Refusals;
-use super::{composite, constants, order, tensors, types};
+use super::scopes::Names;
+use super::{composite, constants, control, order, tensors, types};
 use crate::fold::{fold, foldable};
 use crate::onnx::{GraphProto, NodeProto, TensorProto};
 use crate::{DataFiles, Graph, GraphError, Node, Op, OpError, Tensor, TensorType, Value, ValueId};
 
+/// How often the most elements of all constants may be read to fold nodes.
+const FOLDED: usize = 16;
+
 /// A graph under construction.
 pub(super) struct Reader<'a> {
-    options: &'a ReadOptions,
+    pub(super) options: &'a ReadOptions,
     /// Files with the data of tensors, if any may be read.
-    files: Option<&'a mut DataFiles>,
+    pub(super) files: Option<&'a mut DataFiles>,
     opsets: BTreeMap<String, i64>,
     opset: i64,
     pub(super) graph: Graph,
-    by_name: HashMap<String, ValueId>,
-    /// The last suffix of each name that [`Reader::fresh`] had to extend.
-    suffixes: HashMap<String, usize>,
+    pub(super) names: Names,
     /// Elements of all constants, and indices of all Gather nodes.
     constant_elements: usize,
+    /// Elements of the inputs of all folded nodes.
+    folded_elements: usize,
+    pub(super) unrolled: control::Unrolled,
 }
 
 impl<'a> Reader<'a> {
@@ -39,9 +45,10 @@ impl<'a> Reader<'a> {
             opsets,
             opset,
             graph: Graph::default(),
-            by_name: HashMap::new(),
-            suffixes: HashMap::new(),
+            names: Names::default(),
             constant_elements: 0,
+            folded_elements: 0,
+            unrolled: control::Unrolled::default(),
         }
     }
 
@@ -57,7 +64,7 @@ impl<'a> Reader<'a> {
             return Err(GraphError::NoOutputs);
         }
         self.graph.name.clone_from(&proto.name);
-        let plan = order::plan(&proto)?;
+        let plan = order::plan(&proto, |_| false)?;
         let mut initializers = order::initializers(proto.initializer)?;
         self.inputs(&proto.input, &mut initializers)?;
         for (name, tensor) in initializers.remaining() {
@@ -69,23 +76,8 @@ impl<'a> Reader<'a> {
             }
         }
         let mut nodes: Vec<Option<NodeProto>> = proto.node.into_iter().map(Some).collect();
-        let mut refusals = Refusals::default();
-        for i in plan.order {
-            let Some(node) = nodes[i].take() else {
-                continue;
-            };
-            let outputs = node.output.clone();
-            if refusals.affect(&node) {
-                refusals.unread(outputs);
-                if let Err(error) = self.supported(i, &node) {
-                    refusals.add(error)?;
-                }
-            } else if let Err(error) = self.node(i, node) {
-                refusals.add(error)?;
-                refusals.unread(outputs);
-            }
-        }
-        refusals.finish()?;
+        let order = plan.order.into_iter();
+        self.nodes(order.filter_map(|i| Some((i, Cow::Owned(nodes[i].take()?)))))?;
         let mut listed = HashSet::new();
         for output in &proto.output {
             let id = self.lookup("the list of outputs", &output.name)?;
@@ -99,6 +91,37 @@ impl<'a> Reader<'a> {
         }
         self.graph.prune();
         Ok(self.graph)
+    }
+
+    /// Reads nodes in this order, each with its place in the file. The error names all that are not
+    /// supported.
+    pub(super) fn nodes<'n>(
+        &mut self,
+        nodes: impl Iterator<Item = (usize, Cow<'n, NodeProto>)>,
+    ) -> Result<(), GraphError> {
+        let mut refusals = Refusals::default();
+        for (i, node) in nodes {
+            if self.names.depth() > 0 {
+                self.count_subgraph_node(i, &node)?;
+            }
+            let outputs = node.output.clone();
+            if refusals.affect(&node) {
+                refusals.unread(outputs);
+                if let Err(error) = self.supported(i, &node) {
+                    refusals.add(error)?;
+                }
+                continue;
+            }
+            let read = match control::OPERATORS.contains(&node.op_type.as_str()) {
+                true => (self.supported(i, &node)).and_then(|()| self.control(i, &node)),
+                false => self.node(i, node.into_owned()),
+            };
+            if let Err(error) = read {
+                refusals.add(error)?;
+                refusals.unread(outputs);
+            }
+        }
+        refusals.finish()
     }
 
     /// Adds the inputs. Inputs that are bound or have an initializer become constants. Before IR
@@ -148,9 +171,7 @@ impl<'a> Reader<'a> {
             self.count_constants(elements)?;
         }
         let id = ValueId(self.graph.values.len());
-        if self.by_name.insert(name.clone(), id).is_some() {
-            return Err(GraphError::DuplicateName { name });
-        }
+        let name = self.names.add(name, id)?;
         self.graph.values.push(Value {
             name,
             element_type: of.element_type,
@@ -166,41 +187,33 @@ impl<'a> Reader<'a> {
         limit("the sum of all constants", self.constant_elements, max)
     }
 
+    /// Counts the elements that folding a node reads.
+    fn count_folded(&mut self, inputs: &[ValueId]) -> Result<(), GraphError> {
+        for &input in inputs {
+            let elements = self.graph.value(input).shape.iter().product();
+            self.folded_elements = self.folded_elements.saturating_add(elements);
+        }
+        let max = self.options.max_elements.saturating_mul(FOLDED);
+        limit(
+            "the sum of what constants are computed from",
+            self.folded_elements,
+            max,
+        )
+    }
+
     pub(super) fn constant(&mut self, name: String, tensor: Tensor) -> Result<ValueId, GraphError> {
         tensors::check_finite(&name, &tensor)?;
         self.value(name, tensor.tensor_type(), Some(tensor))
     }
 
-    fn tensor(&mut self, name: &str, mut tensor: TensorProto) -> Result<Tensor, GraphError> {
+    pub(super) fn tensor(
+        &mut self,
+        name: &str,
+        mut tensor: TensorProto,
+    ) -> Result<Tensor, GraphError> {
         let files = self.files.as_deref_mut();
         tensors::load(name, &mut tensor, files, self.options.max_elements)?;
         tensors::read(name, tensor)
-    }
-
-    fn lookup(&self, reader: &str, name: &str) -> Result<ValueId, GraphError> {
-        match self.by_name.get(name) {
-            Some(&id) => Ok(id),
-            None => Err(GraphError::UnknownValue {
-                reader: reader.to_owned(),
-                name: name.to_owned(),
-            }),
-        }
-    }
-
-    /// An unused name that begins with `like`.
-    pub(super) fn fresh(&mut self, like: &str) -> String {
-        if !self.by_name.contains_key(like) {
-            return like.to_owned();
-        }
-        // Counting on from the last suffix tries each name once: a file may repeat a node's name.
-        let suffix = self.suffixes.entry(like.to_owned()).or_default();
-        loop {
-            *suffix += 1;
-            let name = format!("{like}_{suffix}");
-            if !self.by_name.contains_key(&name) {
-                return name;
-            }
-        }
     }
 
     fn unsupported(&self, index: usize, node: &NodeProto) -> GraphError {
@@ -228,7 +241,7 @@ impl<'a> Reader<'a> {
 
     fn node(&mut self, index: usize, mut proto: NodeProto) -> Result<(), GraphError> {
         self.supported(index, &proto)?;
-        let name = order::node_name(index, &proto);
+        let name = self.names.qualified(&order::node_name(index, &proto));
         let operator = proto.op_type.clone();
         let in_node = |reason| GraphError::InNode {
             node: name.clone(),
@@ -260,6 +273,7 @@ impl<'a> Reader<'a> {
             outputs: &outputs,
             attributes,
             max_elements: self.options.max_elements,
+            max_unrolled: self.unrolled_left(),
         };
         if let Some(tensor) = constants::read(&operator, &mut site) {
             let tensor = tensor.map_err(in_node)?;
@@ -269,6 +283,10 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         if let Some(recipe) = composite::read(&operator, &mut site) {
+            if recipe.as_ref().err() == Some(&OpError::UnrolledTooLarge) {
+                // Without nodes left, no other error is worth the time of unrolling more layers.
+                return self.unroll(&name, self.options.max_unrolled_nodes.saturating_add(1));
+            }
             let recipe = recipe.map_err(in_node)?;
             site.attributes.finish().map_err(in_node)?;
             return self.compose(&name, &operator, recipe, outputs);
@@ -369,10 +387,11 @@ impl<'a> Reader<'a> {
         let is_constant = |&v: &ValueId| self.graph.value(v).constant.is_some();
         let folded = if foldable(&node.op) && node.inputs.iter().all(is_constant) {
             // Count the elements before allocating them: a small file can request repeated
-            // doubling.
+            // doubling, or the same sum of a long constant many times.
             for t in &types {
                 self.count_constants(t.shape.iter().product())?;
             }
+            self.count_folded(&node.inputs)?;
             let constants: Vec<&Tensor> = (node.inputs.iter())
                 .filter_map(|&v| self.graph.value(v).constant.as_ref())
                 .collect();

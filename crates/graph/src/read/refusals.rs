@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::order;
 use crate::GraphError;
 use crate::onnx::NodeProto;
 
@@ -15,7 +16,8 @@ pub(super) struct Refusals {
 impl Refusals {
     /// Whether the node reads a value whose type is unknown because of an earlier refusal.
     pub(super) fn affect(&self, node: &NodeProto) -> bool {
-        node.input.iter().any(|name| self.unread.contains(name))
+        !self.unread.is_empty()
+            && (order::reads(node).into_iter()).any(|name| self.unread.contains(name))
     }
 
     /// Marks the outputs of a node that could not be read.
@@ -29,6 +31,10 @@ impl Refusals {
     /// it may result from an earlier one.
     pub(super) fn add(&mut self, error: GraphError) -> Result<(), GraphError> {
         match error {
+            // The errors of a subgraph.
+            GraphError::Several { problems } => problems
+                .into_iter()
+                .try_for_each(|problem| self.add(problem)),
             GraphError::UnsupportedOperator {
                 nodes,
                 operator,

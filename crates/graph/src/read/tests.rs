@@ -1,11 +1,13 @@
 //! Tests the reader on hand-built models, as exporters of different versions write them.
 
 mod composite;
+mod control;
 mod external;
 mod halves;
 mod hostile;
 mod models;
 mod operators;
+mod recurrent;
 mod refused;
 mod structure;
 

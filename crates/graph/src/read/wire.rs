@@ -2,6 +2,7 @@
 //! become a message of some hundred bytes in memory. (Wire format:
 //! protobuf.dev/programming-guides/encoding.)
 
+use super::limits::limit;
 use crate::GraphError;
 
 /// The messages that `onnx.rs` decodes, by their place in the model.
@@ -31,6 +32,7 @@ impl Message {
             (Self::Graph, 11 | 12) => Some(Self::ValueInfo),
             (Self::Node, 5) => Some(Self::Attribute),
             (Self::Attribute, 5) => Some(Self::Tensor),
+            (Self::Attribute, 6) => Some(Self::Graph),
             (Self::Tensor, 13) => Some(Self::Leaf),
             (Self::ValueInfo, 2) => Some(Self::Type),
             (Self::Type, 1) => Some(Self::TensorType),
@@ -40,6 +42,9 @@ impl Message {
         }
     }
 }
+
+/// The most graphs within each other. The decoder and the reader recurse into them.
+const MAX_NESTING: usize = 8;
 
 /// Approximate memory for one decoded field: twice the largest message (a node, or an attribute
 /// with its tensor), because lists grow by doubling.
@@ -52,6 +57,7 @@ pub(crate) fn check(bytes: &[u8], max_decoded_bytes: usize) -> Result<(), GraphE
         bytes,
         at: 0,
         cost: 0,
+        graphs: 0,
         limit: max_decoded_bytes,
     };
     walk.message(Message::Model, bytes.len())
@@ -61,12 +67,23 @@ struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,
     cost: usize,
+    /// The graphs that the present place is in.
+    graphs: usize,
     limit: usize,
 }
 
 impl Walk<'_> {
-    /// Walks one message. The recursion is as deep as [`Message::field`] nests.
+    /// Walks one message. The recursion is as deep as [`Message::field`] and [`MAX_NESTING`] let it.
     fn message(&mut self, message: Message, end: usize) -> Result<(), GraphError> {
+        let is_graph = usize::from(matches!(message, Message::Graph));
+        self.graphs += is_graph;
+        limit("the depth of graphs in graphs", self.graphs, MAX_NESTING)?;
+        self.fields(message, end)?;
+        self.graphs -= is_graph;
+        Ok(())
+    }
+
+    fn fields(&mut self, message: Message, end: usize) -> Result<(), GraphError> {
         while self.at < end {
             let key = self.varint(end)?;
             match key & 7 {

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::{Recipe, Source};
+use crate::read::composite;
 use crate::read::reader::Reader;
+use crate::read::scopes::shortened;
 use crate::{GraphError, Node, Op, OpError, ValueId};
 
 impl Reader<'_> {
@@ -29,6 +31,10 @@ impl Reader<'_> {
                 },
             });
         }
+        if composite::unrolls(operator) || self.names.depth() > 0 {
+            self.unroll(name, parts.len())?;
+        }
+        let prefix = shortened(name).to_owned();
         let mut wanted = HashMap::new();
         let mut copies = Vec::new();
         for (output, result) in outputs.into_iter().zip(results) {
@@ -42,7 +48,7 @@ impl Reader<'_> {
         }
         let constants = (constants.into_iter())
             .map(|tensor| {
-                let name = self.fresh(&format!("{name}.constant"));
+                let name = self.fresh(&format!("{prefix}.constant"));
                 self.constant(name, tensor)
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -54,7 +60,7 @@ impl Reader<'_> {
         };
         let last = parts.len().saturating_sub(1);
         for (i, part) in parts.into_iter().enumerate() {
-            let inner = format!("{name}.{}", part.op.name());
+            let inner = format!("{prefix}.{}", part.op.name());
             let output = wanted.remove(&i).unwrap_or_else(|| self.fresh(&inner));
             let inputs = part.inputs.iter().map(|&input| resolve(input, &made));
             let inputs = inputs.collect();
