@@ -280,9 +280,9 @@ pub enum OpError {
         /// The differing type.
         second: ElementType,
     },
-    /// The convolution or pooling is neither one- nor two-dimensional.
+    /// The layer is not of one or two dimensions, or, for Conv and pooling, three.
     #[error(
-        "it is {axes}-D (its input has shape {shape:?}); only 1-D and 2-D, over an input (N, C, L) or (N, C, H, W), are supported; stack frames or depth as channels"
+        "it is {axes}-D (its input has shape {shape:?}); only 1-D and 2-D, over an input (N, C, L) or (N, C, H, W), and 3-D Conv, MaxPool and AveragePool are supported"
     )]
     NotTwoDimensional {
         /// Number of axes besides batch and channels.

@@ -9,6 +9,7 @@ mod recurrent;
 mod reductions;
 mod resize;
 mod transposed;
+mod volumes;
 mod windows;
 
 use half::f16;
@@ -122,7 +123,9 @@ fn compose(
         "ArgMax" => reductions::arg(c, site, true),
         "ArgMin" => reductions::arg(c, site, false),
         "AveragePool" | "MaxPool" if rank == Some(3) => windows::pool(c, site, operator),
+        "AveragePool" | "MaxPool" if rank == Some(5) => volumes::pool(c, site, operator),
         "Conv" if rank == Some(3) => windows::conv(c, site),
+        "Conv" if rank == Some(5) => volumes::conv(c, site),
         "GlobalAveragePool" if rank != Some(4) => windows::global(c, site, operator),
         "GlobalMaxPool" => windows::global(c, site, operator),
         "ConvTranspose" => transposed::conv_transpose(c, site),

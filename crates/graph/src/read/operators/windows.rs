@@ -38,7 +38,7 @@ fn sizes<const N: usize>(
     })
 }
 
-fn auto_pad(site: &mut Site<'_>) -> Result<AutoPad, OpError> {
+pub(in crate::read) fn auto_pad(site: &mut Site<'_>) -> Result<AutoPad, OpError> {
     match site.attributes.string("auto_pad")?.as_deref() {
         None | Some("NOTSET" | "") => Ok(AutoPad::NotSet),
         Some("SAME_UPPER") => Ok(AutoPad::SameUpper),

@@ -142,8 +142,8 @@ fn every_supported_operator_is_known_to_the_reader() {
 }
 
 #[test]
-fn convolution_and_pooling_have_one_or_two_dimensions() {
-    for (dims, axes) in [(vec![1, 2], 0), (vec![1, 2, 9, 9, 9], 3)] {
+fn convolution_and_pooling_have_one_to_three_dimensions() {
+    for (dims, axes) in [(vec![1, 2], 0), (vec![1, 2, 9, 9, 9, 9], 4)] {
         let kernel = vec![3; axes];
         for op in ["Conv", "MaxPool", "AveragePool", "ConvTranspose"] {
             let shape = [&[4, 2], &kernel[..]].concat();
