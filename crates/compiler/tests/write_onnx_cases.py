@@ -41,16 +41,16 @@ from onnx.backend.test.case.node import collect_testcases
 FIRST_OPSET, LAST_OPSET = 9, 28
 # The operators in pilotage_graph::SUPPORTED_OPERATORS, except And, Not, Or and Xor.
 OPERATORS = """
-Abs Acos Acosh Add ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast Ceil
+Abs Acos Acosh Add ArgMax ArgMin Asin Asinh Atan Atanh Attention AveragePool BatchNormalization Cast Ceil
 Celu Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh DepthToSpace
-DequantizeLinear Div Dropout Elu Equal Erf Exp Expand Flatten Floor GRU Gather Gelu Gemm
+DequantizeLinear Div Dropout Einsum Elu Equal Erf Exp Expand Flatten Floor GRU Gather Gelu Gemm
 GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish
 Identity If InstanceNormalization LSTM LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax Loop
-LpNormalization MatMul Max MaxPool Mean MeanVarianceNormalization Min Mish Mul Neg PRelu Pad Pow
-QuantizeLinear RNN Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax
-ReduceMean ReduceMin ReduceSum ReduceSumSquare Relu Reshape Resize Round Scan Selu Shape Sigmoid Sign
-Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh
-Tile Transpose Unsqueeze Upsample Where
+LpNormalization MatMul Max MaxPool Mean MeanVarianceNormalization Min Mish Mod Mul Neg PRelu Pad Pow
+QuantizeLinear RMSNormalization RNN Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax
+ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize ReverseSequence RotaryEmbedding Round Scan Selu Shape Sigmoid Sign
+Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Swish Tan Tanh
+Tile Transpose Trilu Unsqueeze Upsample Where
 """.split()
 # Element types that a case may have; cases with other types are not float32 cases.
 TYPES = {"float32": "<f4", "int64": "<i8", "int32": "<i4", "uint8": "u1", "int8": "i1", "bool": "u1"}
@@ -123,6 +123,9 @@ def write(folder, name, model, data_sets, rtol, atol):
     for node in all_nodes(graph):
         if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
             return 0
+    if all(node.op_type == "Einsum" for node in graph.node):
+        model, data_sets = in_float32(model, data_sets)
+        graph = model.graph
     sets = []
     for inputs, outputs in data_sets:
         if isinstance(inputs, dict):
@@ -178,6 +181,17 @@ def resizes_otherwise(node):
     )
 
 
+def in_float32(model, data_sets):
+    """The case in float32. ONNX's cases of Einsum are of float64."""
+    narrowed = onnx.ModelProto()
+    narrowed.CopyFrom(model)
+    for value in list(narrowed.graph.input) + list(narrowed.graph.output):
+        if value.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE:
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    narrow = lambda x: x.astype(numpy.float32) if x.dtype == numpy.float64 else x
+    return narrowed, [tuple([narrow(x) for x in side] for side in pair) for pair in data_sets]
+
+
 def all_nodes(graph):
     """The nodes of a graph and of its subgraphs."""
     for node in graph.node:
@@ -206,15 +220,14 @@ def trains(graph, inputs):
 
 
 def windowed_ranks(model):
-    """The rank of the input of each convolution and pooling node."""
+    """The rank of the input of each node that is supported in two dimensions only."""
     model = onnx.shape_inference.infer_shapes(model)
     graph = model.graph
     ranks = {}
     for value in list(graph.input) + list(graph.value_info) + list(graph.output):
         if value.type.tensor_type.HasField("shape"):
             ranks[value.name] = len(value.type.tensor_type.shape.dim)
-    windowed = {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool"}
-    return [ranks.get(n.input[0]) for n in graph.node if n.op_type in windowed]
+    return [ranks.get(n.input[0]) for n in graph.node if n.op_type == "ConvTranspose"]
 
 
 def in_range(model):

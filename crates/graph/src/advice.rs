@@ -10,7 +10,6 @@ pub(crate) fn advice(operator: &str, domain: &str) -> &'static str {
         ("ai.onnx", _) if crate::SUPPORTED_OPERATORS.contains(&operator) => {
             "that opset does not have it: export again with a newer opset_version"
         }
-        ("ai.onnx", "Einsum") => "write it as matmul, transpose and reshape",
         ("ai.onnx", "CumSum" | "ScatterND" | "ScatterElements" | "GatherND" | "GatherElements") => {
             "write it with slices, stack and cat"
         }

@@ -243,6 +243,13 @@ pub(crate) fn select(x: &Tensor, axis: usize, indices: &[usize]) -> TensorData {
         .collect())
 }
 
+/// The elements at the indices that `keeps` names, and 0 at all others.
+pub(crate) fn kept(x: &Tensor, keeps: impl Fn(usize) -> bool) -> TensorData {
+    each_type!(x.data(), v => (v.iter().enumerate())
+        .map(|(i, &element)| if keeps(i) { element } else { Default::default() })
+        .collect())
+}
+
 /// Where: `a` where the condition holds, else `b`.
 fn choose(condition: &Tensor, a: &Tensor, b: &Tensor, shape: &[usize]) -> Option<TensorData> {
     let strides = broadcast_strides(condition.shape(), shape);
@@ -261,6 +268,19 @@ fn choose(condition: &Tensor, a: &Tensor, b: &Tensor, shape: &[usize]) -> Option
         };
     }
     pick!(F32, F16, I64, I32, U8, I8, Bool)
+}
+
+/// The place of element `i` of a tensor in another one, whose sizes are 1 along some axes.
+pub(crate) fn index(from: &[usize], to: &[usize], mut i: usize) -> usize {
+    let (mut place, mut stride) = (0, 1);
+    for (&size, &reduced) in from.iter().zip(to).rev() {
+        if reduced > 1 {
+            place += i % size * stride;
+        }
+        stride *= reduced;
+        i /= size;
+    }
+    place
 }
 
 /// The elements of a tensor that is broadcast to `shape`.

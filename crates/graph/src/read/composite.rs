@@ -2,12 +2,15 @@
 //! (onnx/docs/Operators.md, "Function Body"); the others move or repeat elements.
 
 mod activations;
+mod attention;
+mod einsum;
 mod emit;
 mod movement;
 mod normalization;
 mod recurrent;
 mod reductions;
 mod resize;
+mod rotary;
 mod transposed;
 mod volumes;
 mod windows;
@@ -22,9 +25,11 @@ use crate::{ElementType, Graph, Op, OpError, Tensor, TensorData, TensorType, Val
 pub(crate) const OPERATORS: &[&str] = &[
     "ArgMax",
     "ArgMin",
+    "Attention",
     "Celu",
     "ConvTranspose",
     "DepthToSpace",
+    "Einsum",
     "Expand",
     "Gelu",
     "GRU",
@@ -41,6 +46,7 @@ pub(crate) const OPERATORS: &[&str] = &[
     "Mish",
     "Neg",
     "PRelu",
+    "RMSNormalization",
     "RNN",
     "Reciprocal",
     "ReduceL1",
@@ -49,9 +55,12 @@ pub(crate) const OPERATORS: &[&str] = &[
     "ReduceLogSumExp",
     "ReduceSumSquare",
     "Resize",
+    "ReverseSequence",
+    "RotaryEmbedding",
     "Selu",
     "SpaceToDepth",
     "Sum",
+    "Swish",
     "Tile",
     "Upsample",
 ];
@@ -124,6 +133,7 @@ fn compose(
         "ArgMin" => reductions::arg(c, site, false),
         "AveragePool" | "MaxPool" if rank == Some(3) => windows::pool(c, site, operator),
         "AveragePool" | "MaxPool" if rank == Some(5) => volumes::pool(c, site, operator),
+        "BatchNormalization" => normalization::batch(c, site)?,
         "Conv" if rank == Some(3) => windows::conv(c, site),
         "Conv" if rank == Some(5) => volumes::conv(c, site),
         "GlobalAveragePool" if rank != Some(4) => windows::global(c, site, operator),
@@ -133,17 +143,23 @@ fn compose(
         "SpaceToDepth" => movement::space_to_depth(c, site),
         "Expand" => movement::expand(c, site),
         "Gather" => movement::gather(c, site),
+        "ReverseSequence" if site.opset >= 10 => movement::reverse_sequence(c, site),
         "Tile" => movement::tile(c, site),
         "Resize" if site.opset >= 10 => resize::resize(c, site),
         "Upsample" if site.opset < 10 => resize::upsample(c, site),
         "Celu" if site.opset >= 12 => activations::celu(c, site),
         "Gelu" if site.opset >= 20 => activations::gelu(c, site),
+        "Attention" if site.opset >= 23 => return Some(attention::attention(c, site)),
+        "Einsum" if site.opset >= 12 => einsum::einsum(c, site),
         "HardSwish" if site.opset >= 14 => activations::hard_swish(c, site),
         "Mish" if site.opset >= 18 => activations::mish(c, site),
         "Neg" => activations::negative(c, site),
         "PRelu" => activations::prelu(c, site),
         "Pow" => return activations::power(c, site),
         "Reciprocal" => activations::reciprocal(c, site),
+        "Swish" if site.opset >= 24 => activations::swish(c, site),
+        "RMSNormalization" if site.opset >= 23 => normalization::root_mean_square(c, site),
+        "RotaryEmbedding" if site.opset >= 23 => rotary::rotary_embedding(c, site),
         "Selu" => activations::selu(c, site),
         "Max" | "Mean" | "Min" | "Sum" if operator == "Mean" || site.inputs.len() != 2 => {
             reductions::variadic(c, site, operator)

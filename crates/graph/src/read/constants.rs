@@ -3,6 +3,8 @@
 //!
 //! [`Op`]: crate::Op
 
+mod sizes;
+
 use super::composite;
 use super::limits::MAX_RANK;
 use super::operators::Site;
@@ -15,11 +17,14 @@ use crate::{OpError, Tensor, TensorData};
 pub(crate) const OPERATORS: &[&str] = &[
     "And",
     "ConstantOfShape",
+    "Mod",
     "Not",
     "Or",
     "Range",
+    "ReduceProd",
     "Shape",
     "Size",
+    "Trilu",
     "Xor",
 ];
 
@@ -30,10 +35,13 @@ pub(super) fn read(operator: &str, site: &mut Site<'_>) -> Option<Result<Tensor,
         "ConstantOfShape" => Some(constant_of_shape(site)),
         "Expand" => expanded(site),
         "Gather" => composite::gather_of_constant(site),
+        "Mod" => Some(sizes::modulo(site)),
         "Not" => Some(not(site)),
         "Range" => Some(range(site)),
+        "ReduceProd" => Some(sizes::product(site)),
         "Shape" => Some(shape(site)),
         "Size" => Some(size(site)),
+        "Trilu" => Some(triangle(site)),
         _ => None,
     }
 }
@@ -221,6 +229,42 @@ fn bools<'a>(site: &Site<'a>, i: usize, input: &'static str) -> Result<&'a Tenso
             expected: "bool",
         }),
     }
+}
+
+/// The upper or lower triangle of the last two axes; the other elements are 0.
+fn triangle(site: &mut Site<'_>) -> Result<Tensor, OpError> {
+    site.at_most(2, "1 or 2")?;
+    let upper = site.attributes.flag("upper", true)?;
+    let input = "input";
+    let x = (site.constant(0, input)?).ok_or(OpError::MissingInput { input })?;
+    let offset = match site.integers(1, "k")?.as_deref() {
+        None => 0,
+        Some(&[offset]) => offset,
+        Some(given) => {
+            return Err(OpError::ConstantInput {
+                input: "k",
+                found: format!("{} elements", given.len()),
+                expected: "a single integer",
+            });
+        }
+    };
+    let &[.., rows, columns] = x.shape() else {
+        return Err(OpError::Shape {
+            input,
+            found: x.shape().to_vec(),
+            expected: "two axes or more".into(),
+        });
+    };
+    let keeps = |i: usize| {
+        let [row, column] = [(i / columns) % rows, i % columns].map(|place| place as i64);
+        // The distance from the diagonal.
+        let distance = column - row;
+        match upper {
+            true => distance >= offset,
+            false => distance <= offset,
+        }
+    };
+    tensor(x.shape().to_vec(), crate::fold::kept(x, keeps))
 }
 
 /// Expand of a constant, of any element type. `None` if the input is not a constant.

@@ -14,6 +14,18 @@ pub(super) fn hard_swish(c: &mut Composer<'_>, site: &Site<'_>) -> Composed {
     c.node(Op::Mul, &[x, gate])
 }
 
+/// x * sigmoid(alpha * x)
+pub(super) fn swish(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
+    let alpha = site.attributes.float("alpha", 1.0)?;
+    let x = site.only()?;
+    let scaled = match alpha == 1.0 {
+        true => x,
+        false => c.with(Op::Mul, x, alpha)?,
+    };
+    let gate = c.then(Op::Sigmoid, scaled)?;
+    c.node(Op::Mul, &[x, gate])
+}
+
 /// x * tanh(softplus(x))
 pub(super) fn mish(c: &mut Composer<'_>, site: &Site<'_>) -> Composed {
     let x = site.only()?;

@@ -148,9 +148,9 @@ pub(super) fn tile(c: &mut Composer<'_>, site: &Site<'_>) -> Composed {
 }
 
 /// The indices of a Gather, resolved.
-fn indices(site: &Site<'_>, size: usize) -> Result<(Vec<usize>, Vec<usize>), OpError> {
+fn indices(site: &Site<'_>, at: usize, size: usize) -> Result<(Vec<usize>, Vec<usize>), OpError> {
     let input = "indices";
-    let tensor = (site.constant(1, input)?).ok_or(OpError::MissingInput { input })?;
+    let tensor = (site.constant(at, input)?).ok_or(OpError::MissingInput { input })?;
     let given: Vec<i64> = match tensor.data() {
         TensorData::I64(v) => v.clone(),
         TensorData::I32(v) => v.iter().map(|&i| i.into()).collect(),
@@ -189,7 +189,7 @@ pub(super) fn gather(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
     let x = site.source(0, "data")?;
     let shape = c.shape(x);
     let axis = axis(given, &shape)?;
-    let (indices, index_shape) = indices(site, shape[axis])?;
+    let (indices, index_shape) = indices(site, 1, shape[axis])?;
     let to = [&shape[..axis], &index_shape, &shape[axis + 1..]].concat();
     if shape.len() == 1
         && let Some((split, perm)) = strided(&indices, &index_shape, shape[0])
@@ -203,6 +203,60 @@ pub(super) fn gather(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
         true => c.then(Op::Squeeze { axes: vec![axis] }, selected),
         false => c.reshape(selected, &to),
     }
+}
+
+/// Gather along the first axis of input `data`, at the constant indices of input `at`.
+pub(super) fn rows(c: &mut Composer<'_>, site: &Site<'_>, data: usize, at: usize) -> Composed {
+    let x = site.source(data, "data")?;
+    let shape = c.shape(x);
+    let (indices, index_shape) = indices(site, at, shape.first().copied().unwrap_or(0))?;
+    let selected = c.then(Op::Gather { axis: 0, indices }, x)?;
+    c.reshape(selected, &[&index_shape, &shape[1..]].concat())
+}
+
+/// Reverses the first elements of each sequence of a batch; as many as a constant input tells.
+pub(super) fn reverse_sequence(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
+    site.at_most(2, "2")?;
+    let batch = site.attributes.int("batch_axis")?.unwrap_or(1);
+    let time = site.attributes.int("time_axis")?.unwrap_or(0);
+    let x = site.source(0, "input")?;
+    let shape = c.shape(x);
+    let (&[first, second, ..], (0, 1) | (1, 0)) = (&shape[..], (batch, time)) else {
+        return Err(OpError::Attribute {
+            attribute: "batch_axis and time_axis",
+            found: format!("{batch} and {time} of {} axes", shape.len()),
+            expected: "0 and 1, or 1 and 0",
+        });
+    };
+    let lengths = site.sizes(1, "sequence_lens")?;
+    let (steps, sequences) = if time == 0 {
+        (first, second)
+    } else {
+        (second, first)
+    };
+    if lengths.len() != sequences || lengths.iter().any(|&length| length > steps) {
+        return Err(OpError::ConstantInput {
+            input: "sequence_lens",
+            found: format!("{lengths:?}"),
+            expected: "a length for each sequence, at most that of the input",
+        });
+    }
+    let place = |step: usize, sequence: usize| {
+        let step = match step < lengths[sequence] {
+            true => lengths[sequence] - 1 - step,
+            false => step,
+        };
+        match time {
+            0 => step * second + sequence,
+            _ => sequence * second + step,
+        }
+    };
+    let pairs = (0..first).flat_map(|i| (0..second).map(move |j| (i, j)));
+    let indices = pairs.map(|(i, j)| if time == 0 { place(i, j) } else { place(j, i) });
+    let indices = indices.collect();
+    let flat = c.reshape(x, &[&[first * second], &shape[2..]].concat())?;
+    let reversed = c.then(Op::Gather { axis: 0, indices }, flat)?;
+    c.reshape(reversed, &shape)
 }
 
 /// The shape and the transposition that give the elements at `indices` of `size` elements, if
@@ -265,7 +319,7 @@ fn selected(site: &mut Site<'_>, data: &Tensor) -> Result<Tensor, OpError> {
     let given = site.attributes.int("axis")?.unwrap_or(0);
     let shape = data.shape();
     let axis = axis(given, shape)?;
-    let (indices, index_shape) = indices(site, shape[axis])?;
+    let (indices, index_shape) = indices(site, 1, shape[axis])?;
     let to = [&shape[..axis], &index_shape, &shape[axis + 1..]].concat();
     site.fits(&to)?;
     let data = crate::fold::select(data, axis, &indices);

@@ -2,8 +2,8 @@
 
 use super::reductions::reduced;
 use super::{Composer, Source};
-use crate::read::operators::{Site, axis, sorted_axes};
-use crate::{Comparison, Function, Op, OpError, Reduction};
+use crate::read::operators::{Site, arithmetic, axis, sorted_axes};
+use crate::{Comparison, Function, Op, OpError, Reduction, TensorType};
 
 type Composed = Result<Source, OpError>;
 
@@ -58,6 +58,73 @@ pub(super) fn layer(c: &mut Composer<'_>, site: &mut Site<'_>) -> Result<Vec<Sou
             expected: format!("broadcastable to {:?}", &shape[first..]),
         }),
     }
+}
+
+/// x / sqrt(mean(x^2) + epsilon) * scale, over all axes from `axis` on.
+pub(super) fn root_mean_square(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
+    site.at_most(2, "2")?;
+    let given = site.attributes.int("axis")?.unwrap_or(-1);
+    let epsilon = site.attributes.float("epsilon", 1e-5)?;
+    // The type that the mean is computed in; it is the type of x here.
+    site.attributes.ignore("stash_type");
+    let (x, scale) = (site.source(0, "X")?, site.source(1, "scale")?);
+    let shape = c.shape(x);
+    let first = axis(given, &shape)?;
+    let axes: Vec<usize> = (first..shape.len()).collect();
+    let square = c.node(Op::Mul, &[x, x])?;
+    let mean = reduced(c, Reduction::Mean, square, &axes, true)?;
+    let mean = c.with(Op::Add, mean, epsilon)?;
+    let root = c.then(Op::Function(Function::Sqrt), mean)?;
+    let y = c.node(Op::Div, &[x, root])?;
+    let y = c.node(Op::Mul, &[y, scale])?;
+    match c.shape(y) == shape {
+        true => Ok(y),
+        false => Err(OpError::Shape {
+            input: "scale",
+            found: c.shape(scale),
+            expected: format!("broadcastable to {:?}", &shape[first..]),
+        }),
+    }
+}
+
+/// BatchNormalization whose statistics or weights are computed: exporters write it for the layer
+/// normalization of some frameworks. `None` if all of them are constants.
+pub(super) fn batch(c: &mut Composer<'_>, site: &mut Site<'_>) -> Option<Composed> {
+    let computed = |i: usize| site.value(i).is_some_and(|value| value.constant.is_none());
+    (1..5).any(computed).then(|| computed_batch(c, site))
+}
+
+fn computed_batch(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
+    site.at_most(5, "5")?;
+    let op = arithmetic::batch_normalization(site)?;
+    let inputs = [
+        (0, "X"),
+        (1, "scale"),
+        (2, "B"),
+        (3, "input_mean"),
+        (4, "input_var"),
+    ];
+    let mut sources = Vec::new();
+    for (i, input) in inputs {
+        sources.push(site.source(i, input)?);
+    }
+    // Checks the shapes.
+    let types: Vec<TensorType> = sources.iter().map(|&source| c.of(source)).collect();
+    op.output_types(&types, &[])?;
+    let Op::BatchNormalization { epsilon } = op else {
+        return c.node(op, &sources);
+    };
+    let mut along = vec![1; types[0].shape.len() - 1];
+    along[0] = types[0].shape[1];
+    let variance = c.with(Op::Add, sources[4], epsilon)?;
+    let deviation = c.then(Op::Function(Function::Sqrt), variance)?;
+    let factor = c.node(Op::Div, &[sources[1], deviation])?;
+    let factor = c.reshape(factor, &along)?;
+    let mean = c.reshape(sources[3], &along)?;
+    let bias = c.reshape(sources[2], &along)?;
+    let centered = c.node(Op::Sub, &[sources[0], mean])?;
+    let scaled = c.node(Op::Mul, &[centered, factor])?;
+    c.node(Op::Add, &[scaled, bias])
 }
 
 /// `y * scale + bias`, with scale and bias along axis 1 of `y`.

@@ -11,7 +11,7 @@ pub(super) fn gemm(site: &mut Site<'_>) -> Result<Op, OpError> {
     }))
 }
 
-pub(super) fn batch_normalization(site: &mut Site<'_>) -> Result<Op, OpError> {
+pub(in crate::read) fn batch_normalization(site: &mut Site<'_>) -> Result<Op, OpError> {
     site.attributes.ignore("momentum");
     // Before opset 14, the number of outputs determines whether the node is for training.
     if site.opset >= 14 && site.attributes.flag("training_mode", false)? || site.outputs.len() > 1 {

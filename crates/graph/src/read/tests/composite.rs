@@ -316,6 +316,88 @@ fn a_one_dimensional_convolution_is_one_of_a_row() {
     assert_eq!((conv.kernel, conv.pads), ([1, 3], [0, 2, 0, 1]));
 }
 
+/// 300 GB of rows and columns, of a picture without channels.
+#[test]
+fn pooled_volumes_of_any_size_are_counted() {
+    let large = i64::from(i32::MAX);
+    for operator in ["MaxPool", "AveragePool"] {
+        let attributes = vec![
+            ints("kernel_shape", &[1, large, large]),
+            ints("pads", &[0, large - 1, large - 1, 0, large - 1, large - 1]),
+        ];
+        let model = onnx(17)
+            .weights("x", &[0, 1, 1, 1, 1])
+            .node(operator, &["x"], &["y"], attributes)
+            .outputs(&["y"]);
+        let text = model.read().unwrap_err().to_string();
+        assert!(text.contains("memory"), "{text}");
+    }
+}
+
+#[test]
+fn a_volume_is_convolved_as_a_batch_of_pictures() {
+    let attributes = vec![
+        ints("pads", &[1, 1, 1, 1, 1, 1]),
+        ints("strides", &[2, 1, 1]),
+        int("group", 2),
+    ];
+    let model = onnx(17)
+        .input("x", &[1, 4, 6, 5, 7])
+        .weights("w", &[8, 2, 3, 3, 3])
+        .weights("b", &[8])
+        .node("Conv", &["x", "w", "b"], &["y"], attributes)
+        .outputs(&["y"]);
+    let graph = model.read().unwrap();
+    assert_eq!(graph.value(graph.outputs[0]).shape, [1, 8, 3, 5, 7]);
+    let convolutions: Vec<_> = (graph.nodes.iter())
+        .filter(|node| matches!(node.op, Op::Conv(_)))
+        .collect();
+    assert_eq!(convolutions.len(), 1);
+    assert_eq!(graph.value(convolutions[0].inputs[0]).shape, [3, 12, 5, 7]);
+    let weights = graph.value(convolutions[0].inputs[1]);
+    assert!(weights.constant.is_some());
+    assert_eq!(weights.shape, [8, 6, 3, 3]);
+}
+
+fn einsum(equation: &str, shapes: &[&[i64]]) -> Result<Vec<usize>, GraphError> {
+    let names: Vec<String> = (0..shapes.len()).map(|i| format!("x{i}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut model = onnx(17);
+    for (name, shape) in names.iter().zip(shapes) {
+        model = model.input(name, shape);
+    }
+    let model = model.node("Einsum", &names, &["y"], vec![string("equation", equation)]);
+    let graph = model.outputs(&["y"]).read()?;
+    Ok(graph.value(graph.outputs[0]).shape.clone())
+}
+
+#[test]
+fn einsum_reads_subscripts() {
+    let shape = |equation, shapes: &[&[i64]]| einsum(equation, shapes).unwrap();
+    let (a, b): (&[i64], &[i64]) = (&[2, 3, 4], &[2, 4, 5]);
+    assert_eq!(shape("bij, bjk -> bik", &[a, b]), [2, 3, 5]);
+    assert_eq!(shape("...ij,...jk->k...i", &[a, b]), [5, 2, 3]);
+    assert_eq!(shape("bij,bjk", &[a, b]), [3, 5]);
+    assert_eq!(shape("bhi,bhj->bij", &[&[2, 3, 4], &[2, 3, 5]]), [2, 4, 5]);
+    assert_eq!(shape("ij,jk,kl->li", &[&[2, 3], &[3, 4], &[4, 5]]), [5, 2]);
+    assert_eq!(shape("i,j->ij", &[&[2], &[3]]), [2, 3]);
+    assert!(shape("i,i->", &[&[2], &[2]]).is_empty());
+    for (wrong, shapes) in [
+        ("ij->k", &[&[2, 3][..]][..]),
+        ("ij->ii", &[&[2, 3]]),
+        ("ijk->i", &[&[2, 3]]),
+        ("i.j->i", &[&[2, 3]]),
+        ("...i...->i", &[&[2, 3]]),
+        ("ii->i", &[&[2, 2]]),
+        ("ij,jk->ik", &[&[2, 3], &[4, 5]]),
+        ("ij,jk->ik", &[&[2, 3]]),
+        ("", &[&[2, 3]]),
+        ("é->é", &[&[2]]),
+    ] {
+        assert!(einsum(wrong, shapes).is_err(), "{wrong}");
+    }
+}
+
 #[test]
 fn the_page_of_operators_lists_all() {
     let page = include_str!("../../../../../docs/operators.md");
