@@ -4,10 +4,10 @@
 mod attributes;
 pub(crate) mod composite;
 pub(crate) mod constants;
-pub(crate) mod control;
+mod control;
 pub(crate) mod limits;
 mod operators;
-mod order;
+pub(crate) mod order;
 mod reader;
 mod refusals;
 mod scopes;

@@ -18,17 +18,6 @@ use super::tensors;
 use crate::onnx::{AttributeProto, GraphProto, NodeProto};
 use crate::{GraphError, Node, Op, OpError, SliceAxis, Tensor, ValueId};
 
-/// The operators with subgraphs.
-pub(crate) const OPERATORS: [&str; 3] = ["If", "Loop", "Scan"];
-
-/// What has been unrolled so far.
-#[derive(Default)]
-pub(super) struct Unrolled {
-    nodes: usize,
-    /// The encoded nodes, as often as they were read.
-    bytes: usize,
-}
-
 /// A node with a subgraph.
 struct Site<'a> {
     name: String,

@@ -34,6 +34,14 @@ impl Default for ReadOptions {
     }
 }
 
+/// What has been unrolled so far.
+#[derive(Default)]
+pub(super) struct Unrolled {
+    pub(super) nodes: usize,
+    /// The encoded nodes, as often as they were read.
+    pub(super) bytes: usize,
+}
+
 /// The largest rank of a value. ONNX sets no limit. Shapes are copied from node to node, so the
 /// cost of an unlimited rank would be rank times nodes.
 pub(crate) const MAX_RANK: usize = 16;

@@ -6,6 +6,9 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use crate::GraphError;
 use crate::onnx::{GraphProto, NodeProto, TensorProto};
 
+/// The operators with subgraphs.
+pub(crate) const WITH_SUBGRAPHS: [&str; 3] = ["If", "Loop", "Scan"];
+
 pub(super) fn node_name(index: usize, node: &NodeProto) -> String {
     match node.name.is_empty() {
         true => format!("{}_{index}", node.op_type),

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
 use super::attributes::Attributes;
-use super::limits::{MAX_RANK, ReadOptions, limit};
+use super::limits::{MAX_RANK, ReadOptions, Unrolled, limit};
 use super::operators::{self, Reading, Site};
 use super::refusals::Refusals;
 use super::scopes::Names;
-use super::{composite, constants, control, order, tensors, types};
+use super::{composite, constants, order, tensors, types};
 use crate::fold::{fold, foldable};
 use crate::onnx::{GraphProto, NodeProto, TensorProto};
 use crate::{DataFiles, Graph, GraphError, Node, Op, OpError, Tensor, TensorType, Value, ValueId};
@@ -29,7 +29,7 @@ pub(super) struct Reader<'a> {
     constant_elements: usize,
     /// Elements of the inputs of all folded nodes.
     folded_elements: usize,
-    pub(super) unrolled: control::Unrolled,
+    pub(super) unrolled: Unrolled,
 }
 
 impl<'a> Reader<'a> {
@@ -48,7 +48,7 @@ impl<'a> Reader<'a> {
             names: Names::default(),
             constant_elements: 0,
             folded_elements: 0,
-            unrolled: control::Unrolled::default(),
+            unrolled: Unrolled::default(),
         }
     }
 
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
                 }
                 continue;
             }
-            let read = match control::OPERATORS.contains(&node.op_type.as_str()) {
+            let read = match order::WITH_SUBGRAPHS.contains(&node.op_type.as_str()) {
                 true => (self.supported(i, &node)).and_then(|()| self.control(i, &node)),
                 false => self.node(i, node.into_owned()),
             };
@@ -214,6 +214,21 @@ impl<'a> Reader<'a> {
         let files = self.files.as_deref_mut();
         tensors::load(name, &mut tensor, files, self.options.max_elements)?;
         tensors::read(name, tensor)
+    }
+
+    pub(super) fn lookup(&self, reader: &str, name: &str) -> Result<ValueId, GraphError> {
+        match self.names.get(name) {
+            Some(id) => Ok(id),
+            None => Err(GraphError::UnknownValue {
+                reader: reader.to_owned(),
+                name: name.to_owned(),
+            }),
+        }
+    }
+
+    /// An unused name that begins with `like`.
+    pub(super) fn fresh(&mut self, like: &str) -> String {
+        self.names.fresh(like)
     }
 
     fn unsupported(&self, index: usize, node: &NodeProto) -> GraphError {

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 
-use super::reader::Reader;
 use crate::{GraphError, ValueId};
 
 /// The most bytes of a name that names of other values begin with. An unrolled loop repeats it for
@@ -123,21 +122,4 @@ pub(super) fn shortened(name: &str) -> &str {
         end -= 1;
     }
     &name[..end]
-}
-
-impl Reader<'_> {
-    pub(super) fn lookup(&self, reader: &str, name: &str) -> Result<ValueId, GraphError> {
-        match self.names.get(name) {
-            Some(id) => Ok(id),
-            None => Err(GraphError::UnknownValue {
-                reader: reader.to_owned(),
-                name: name.to_owned(),
-            }),
-        }
-    }
-
-    /// An unused name that begins with `like`.
-    pub(super) fn fresh(&mut self, like: &str) -> String {
-        self.names.fresh(like)
-    }
 }
