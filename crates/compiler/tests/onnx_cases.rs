@@ -79,6 +79,9 @@ fn needs_constant(operator: &str, position: usize) -> bool {
         | "Split" | "Squeeze" | "Tile" | "Unsqueeze" | "Upsample" => position > 0,
         // Exponents of another type than the base, which the engine does not compute with.
         "Pow" => position > 0,
+        // Scales and zero points; and the weights of the convolution.
+        "QLinearMatMul" => ![0, 3].contains(&position),
+        "QLinearConv" => position > 0,
         "If" | "Where" => position == 0,
         "RotaryEmbedding" => position == 3,
         "Loop" => position < 2,

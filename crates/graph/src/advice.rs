@@ -22,14 +22,9 @@ pub(crate) fn advice(operator: &str, domain: &str) -> &'static str {
             "Bernoulli" | "Multinomial" | "RandomNormal" | "RandomNormalLike" | "RandomUniform"
             | "RandomUniformLike",
         ) => "export in evaluation mode (model.eval()), without sampling",
-        (
-            "ai.onnx",
-            "ConvInteger"
-            | "MatMulInteger"
-            | "QLinearConv"
-            | "QLinearMatMul"
-            | "DynamicQuantizeLinear",
-        ) => "export the float model, or a quantized one in QDQ format",
+        ("ai.onnx", "ConvInteger" | "MatMulInteger" | "DynamicQuantizeLinear") => {
+            "export the float model, or a quantized one in QDQ format"
+        }
         ("ai.onnx", name) if name.starts_with("Sequence") || name.starts_with("Optional") => {
             "export with tensors only, and with fixed sizes"
         }

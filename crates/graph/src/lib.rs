@@ -122,6 +122,8 @@ pub const SUPPORTED_OPERATORS: &[&str] = &[
     "PRelu",
     "Pad",
     "Pow",
+    "QLinearConv",
+    "QLinearMatMul",
     "QuantizeLinear",
     "RMSNormalization",
     "RNN",

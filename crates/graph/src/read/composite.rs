@@ -7,6 +7,7 @@ mod einsum;
 mod emit;
 mod movement;
 mod normalization;
+mod quantized;
 mod recurrent;
 mod reductions;
 mod resize;
@@ -46,6 +47,8 @@ pub(crate) const OPERATORS: &[&str] = &[
     "Mish",
     "Neg",
     "PRelu",
+    "QLinearConv",
+    "QLinearMatMul",
     "RMSNormalization",
     "RNN",
     "Reciprocal",
@@ -104,6 +107,11 @@ pub(super) fn unrolls(operator: &str) -> bool {
     recurrent::OPERATORS.contains(&operator)
 }
 
+/// Whether an operator of ONNX Runtime's own domain, `com.microsoft`, is read.
+pub(super) fn reads_microsoft(operator: &str) -> bool {
+    quantized::OPERATORS.contains(&operator)
+}
+
 /// Reads an operator as several nodes. `None` if it is another operator, or if it is this
 /// operator in a form that is one node.
 pub(super) fn read(operator: &str, site: &mut Site<'_>) -> Option<Result<Recipe, OpError>> {
@@ -160,6 +168,9 @@ fn compose(
         "Swish" if site.opset >= 24 => activations::swish(c, site),
         "RMSNormalization" if site.opset >= 23 => normalization::root_mean_square(c, site),
         "RotaryEmbedding" if site.opset >= 23 => rotary::rotary_embedding(c, site),
+        "QLinearConv" if site.opset >= 10 => quantized::conv(c, site),
+        "QLinearMatMul" if site.opset >= 10 => quantized::mat_mul(c, site),
+        _ if reads_microsoft(operator) => quantized::microsoft(c, site, operator),
         "Selu" => activations::selu(c, site),
         "Max" | "Mean" | "Min" | "Sum" if operator == "Mean" || site.inputs.len() != 2 => {
             reductions::variadic(c, site, operator)

@@ -246,8 +246,11 @@ impl<'a> Reader<'a> {
 
     /// Checks that the node's operator is supported in some opset.
     fn supported(&self, index: usize, node: &NodeProto) -> Result<(), GraphError> {
-        let known = matches!(node.domain.as_str(), "" | "ai.onnx")
-            && crate::SUPPORTED_OPERATORS.contains(&node.op_type.as_str());
+        let known = match node.domain.as_str() {
+            "" | "ai.onnx" => crate::SUPPORTED_OPERATORS.contains(&node.op_type.as_str()),
+            "com.microsoft" => composite::reads_microsoft(&node.op_type),
+            _ => false,
+        };
         match known {
             true => Ok(()),
             false => Err(self.unsupported(index, node)),

@@ -4,7 +4,7 @@ use half::f16;
 
 use super::types::{element_type, type_name};
 use crate::external::{self, DataFiles};
-use crate::onnx::TensorProto;
+use crate::onnx::{TensorProto, data_type};
 use crate::tensor::element_count;
 use crate::{ElementType, GraphError, Tensor, TensorData};
 
@@ -32,11 +32,15 @@ pub(super) fn load(
         return Ok(());
     }
     let files = files.ok_or_else(|| GraphError::ExternalData { name: name.into() })?;
-    let Some(of) = element_type(tensor.data_type) else {
-        return Err(GraphError::UnsupportedElementType {
-            name: name.into(),
-            found: type_name(tensor.data_type),
-        });
+    let size = match (tensor.data_type, element_type(tensor.data_type)) {
+        (data_type::DOUBLE, _) => size_of::<f64>(),
+        (_, Some(of)) => of.size(),
+        (other, None) => {
+            return Err(GraphError::UnsupportedElementType {
+                name: name.into(),
+                found: type_name(other),
+            });
+        }
     };
     let sizes = tensor.dims.iter().map(|&d| usize::try_from(d).ok());
     let elements = sizes
@@ -48,11 +52,14 @@ pub(super) fn load(
             found: 0,
         })?;
     super::limits::limit(&format!("the value `{name}`"), elements, max_elements)?;
-    external::load(name, tensor, elements.saturating_mul(of.size()), files)
+    external::load(name, tensor, elements.saturating_mul(size), files)
 }
 
-pub(super) fn read(name: &str, tensor: TensorProto) -> Result<Tensor, GraphError> {
+pub(super) fn read(name: &str, mut tensor: TensorProto) -> Result<Tensor, GraphError> {
     refuse_external(name, &tensor)?;
+    if tensor.data_type == data_type::DOUBLE {
+        narrow_double(&mut tensor);
+    }
     let Some(of) = element_type(tensor.data_type) else {
         return Err(GraphError::UnsupportedElementType {
             name: name.into(),
@@ -100,6 +107,23 @@ pub(super) fn read(name: &str, tensor: TensorProto) -> Result<Tensor, GraphError
         shape: e.shape.iter().map(|&d| d as i64).collect(),
         found,
     })
+}
+
+/// Rounds a float64 tensor to float32. What float32 cannot hold becomes infinite.
+fn narrow_double(tensor: &mut TensorProto) {
+    let wide = match (tensor.raw_data.take(), tensor.double_data.is_empty()) {
+        // Bytes that are no whole number make the length wrong, which is an error later.
+        (Some(raw), true) if raw.len() % size_of::<f64>() == 0 => {
+            words(&raw).map(f64::from_le_bytes).collect()
+        }
+        (None, _) => std::mem::take(&mut tensor.double_data),
+        (raw, _) => {
+            tensor.raw_data = raw;
+            return;
+        }
+    };
+    tensor.float_data = wide.into_iter().map(|x| x as f32).collect();
+    tensor.data_type = data_type::FLOAT;
 }
 
 /// The elements of raw data, which ONNX defines as little-endian.

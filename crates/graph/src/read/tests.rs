@@ -7,6 +7,7 @@ mod halves;
 mod hostile;
 mod models;
 mod operators;
+mod quantized;
 mod recurrent;
 mod refused;
 mod structure;

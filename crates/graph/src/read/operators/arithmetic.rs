@@ -1,6 +1,7 @@
 use super::{Reading, Site, axis, sorted_axes};
+use crate::onnx::data_type;
 use crate::read::types::{element_type, type_name};
-use crate::{Gemm, Op, OpError, Reduction};
+use crate::{ElementType, Gemm, Op, OpError, Reduction};
 
 pub(super) fn gemm(site: &mut Site<'_>) -> Result<Op, OpError> {
     Ok(Op::Gemm(Gemm {
@@ -24,7 +25,7 @@ pub(in crate::read) fn batch_normalization(site: &mut Site<'_>) -> Result<Op, Op
     })
 }
 
-pub(super) fn leaky_relu(site: &mut Site<'_>) -> Result<Op, OpError> {
+pub(in crate::read) fn leaky_relu(site: &mut Site<'_>) -> Result<Op, OpError> {
     let alpha = site.attributes.float("alpha", 0.01)?;
     Ok(Op::LeakyRelu { alpha })
 }
@@ -140,6 +141,10 @@ pub(super) fn cast(site: &mut Site<'_>) -> Result<Op, OpError> {
     let onnx = i32::try_from(to).unwrap_or(-1);
     match element_type(onnx) {
         Some(to) => Ok(Op::Cast { to }),
+        // As float64 constants are.
+        None if onnx == data_type::DOUBLE => Ok(Op::Cast {
+            to: ElementType::F32,
+        }),
         None => Err(OpError::Attribute {
             attribute: "to",
             found: type_name(onnx),

@@ -399,6 +399,38 @@ fn einsum_reads_subscripts() {
 }
 
 #[test]
+fn remainders_products_and_triangles_of_constants() {
+    let result = |operator: &str, inputs: &[&str], attributes| {
+        let model = onnx(17)
+            .initializer(integers("a", &[-7, 7, -7, 7]))
+            .initializer(integers("b", &[3, 3, -3, -3]))
+            .initializer(integers("zero", &[0]))
+            .initializer(TensorProto {
+                dims: vec![2, 2],
+                ..integers("square", &[1, 2, 3, 4])
+            });
+        let model = model.node(operator, inputs, &["y"], attributes);
+        let graph = model.outputs(&["y"]).read();
+        graph.map(|graph| only_output(&graph))
+    };
+    let ab = ["a", "b"];
+    let floor = result("Mod", &ab, vec![]).unwrap();
+    assert_eq!(floor, Tensor::vector(vec![2i64, 1, -1, -2]));
+    let truncated = result("Mod", &ab, vec![int("fmod", 1)]).unwrap();
+    assert_eq!(truncated, Tensor::vector(vec![-1i64, 1, -1, 1]));
+    assert!(result("Mod", &["a", "zero"], vec![]).is_err());
+    let product = result("ReduceProd", &["b"], vec![int("keepdims", 0)]).unwrap();
+    assert_eq!(product.data(), &vec![81i64].into());
+    let axis = vec![ints("axes", &[0]), int("keepdims", 0)];
+    let product = result("ReduceProd", &["square"], axis).unwrap();
+    assert_eq!(product, Tensor::vector(vec![3i64, 8]));
+    let upper = result("Trilu", &["square"], vec![]).unwrap();
+    assert_eq!(upper.data(), &vec![1i64, 2, 0, 4].into());
+    let lower = result("Trilu", &["square", "zero"], vec![int("upper", 0)]).unwrap();
+    assert_eq!(lower.data(), &vec![1i64, 0, 3, 4].into());
+}
+
+#[test]
 fn the_page_of_operators_lists_all() {
     let page = include_str!("../../../../../docs/operators.md");
     let words: Vec<&str> = page.split(|c: char| !c.is_alphanumeric()).collect();
