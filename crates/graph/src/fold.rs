@@ -243,6 +243,26 @@ pub(crate) fn select(x: &Tensor, axis: usize, indices: &[usize]) -> TensorData {
         .collect())
 }
 
+/// A tensor of more than one element with the largest finite numbers where it is infinite. A single
+/// infinity is a limit or a fill value; several are a mask, whose sum with a score is as low.
+pub(crate) fn bounded(tensor: Tensor) -> Tensor {
+    let data = match tensor.data() {
+        TensorData::F32(v) if v.len() > 1 && v.iter().any(|x| x.is_infinite()) => {
+            let each = v.iter().map(|x| x.clamp(f32::MIN, f32::MAX));
+            TensorData::F32(each.collect())
+        }
+        TensorData::F16(v) if v.len() > 1 && v.iter().any(|x| x.is_infinite()) => {
+            let each = v.iter().map(|x| x.clamp(f16::MIN, f16::MAX));
+            TensorData::F16(each.collect())
+        }
+        _ => return tensor,
+    };
+    match Tensor::new(tensor.shape(), data) {
+        Ok(bounded) => bounded,
+        Err(_) => tensor,
+    }
+}
+
 /// The elements at the indices that `keeps` names, and 0 at all others.
 pub(crate) fn kept(x: &Tensor, keeps: impl Fn(usize) -> bool) -> TensorData {
     each_type!(x.data(), v => (v.iter().enumerate())

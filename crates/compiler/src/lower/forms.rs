@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use half::f16;
 use pilotage_engine::plan::{
     Constant, ConstantData, ConstantId, Operand, Operation, Plan, PlanPort, Step, TensorId,
     TensorSpec,
@@ -269,8 +270,15 @@ impl<'g> Lowering<'g> {
             _ => (0..shape.len()).collect(),
         };
         let data = match tensor.data() {
-            TensorData::F32(data) => ConstantData::F32(permute(data, &shape, &perm)),
-            TensorData::F16(data) => ConstantData::F16(permute(data, &shape, &perm)),
+            TensorData::F32(data) => {
+                let data = permute(data, &shape, &perm).into_iter();
+                // An engine file holds finite constants. Softmax cannot tell the masks apart.
+                ConstantData::F32(data.map(|x| x.clamp(f32::MIN, f32::MAX)).collect())
+            }
+            TensorData::F16(data) => {
+                let data = permute(data, &shape, &perm).into_iter();
+                ConstantData::F16(data.map(|x| x.clamp(f16::MIN, f16::MAX)).collect())
+            }
             TensorData::I64(data) => ConstantData::I64(permute(data, &shape, &perm)),
             TensorData::I32(data) => ConstantData::I32(permute(data, &shape, &perm)),
             TensorData::U8(data) => ConstantData::U8(permute(data, &shape, &perm)),

@@ -9,7 +9,7 @@ use super::operators::{self, Reading, Site};
 use super::refusals::Refusals;
 use super::scopes::Names;
 use super::{composite, constants, order, tensors, types};
-use crate::fold::{fold, foldable};
+use crate::fold::{bounded, fold, foldable};
 use crate::onnx::{GraphProto, NodeProto, TensorProto};
 use crate::{DataFiles, Graph, GraphError, Node, Op, OpError, Tensor, TensorType, Value, ValueId};
 
@@ -202,6 +202,10 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn constant(&mut self, name: String, tensor: Tensor) -> Result<ValueId, GraphError> {
+        let tensor = match tensors::is_mask(&tensor) {
+            true => bounded(tensor),
+            false => tensor,
+        };
         tensors::check_finite(&name, &tensor)?;
         self.value(name, tensor.tensor_type(), Some(tensor))
     }
@@ -420,7 +424,7 @@ impl<'a> Reader<'a> {
         match folded {
             Some(tensors) => {
                 for (v, tensor) in node.outputs.iter().zip(tensors) {
-                    self.graph.values[v.0].constant = Some(tensor);
+                    self.graph.values[v.0].constant = Some(bounded(tensor));
                 }
             }
             None => {

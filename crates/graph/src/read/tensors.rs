@@ -169,6 +169,16 @@ fn narrow(name: &str, of: ElementType, wide: &[i32]) -> Result<TensorData, Graph
     }
 }
 
+/// Whether all elements are 0 or -infinity, as in the masks that are added to attention's scores.
+pub(super) fn is_mask(tensor: &Tensor) -> bool {
+    let masked = |x: f32| x == 0.0 || x == f32::NEG_INFINITY;
+    match tensor.data() {
+        TensorData::F32(v) => v.iter().all(|&x| masked(x)),
+        TensorData::F16(v) => v.iter().all(|x| masked(x.to_f32())),
+        _ => false,
+    }
+}
+
 /// Checks that weights are finite. A single infinity is accepted, because limits of Clip and the
 /// value of Pad may be infinite.
 pub(super) fn check_finite(name: &str, tensor: &Tensor) -> Result<(), GraphError> {

@@ -1,5 +1,7 @@
 //! Attention (opset 23 and later).
 
+use half::f16;
+
 use super::reductions::reduced;
 use super::{Composer, Source};
 use crate::read::operators::Site;
@@ -184,7 +186,7 @@ fn softcap(c: &mut Composer<'_>, x: Source, limit: f32) -> Composed {
     c.with(Op::Mul, tanh, limit)
 }
 
-/// The scores, -infinity where a query does not see a key.
+/// The scores, which are the lowest number where a query does not see a key.
 fn masked(
     c: &mut Composer<'_>,
     site: &Site<'_>,
@@ -241,7 +243,10 @@ fn full_mask(c: &mut Composer<'_>, mask: Source, keys: usize) -> Composed {
     let mut pad = crate::Pad {
         before: vec![0; shape.len()],
         after: vec![0; shape.len()],
-        mode: PadMode::Constant(f32::NEG_INFINITY),
+        mode: PadMode::Constant(match c.of(mask).element_type {
+            ElementType::F16 => f16::MIN.to_f32(),
+            _ => f32::MIN,
+        }),
     };
     if let (Some(last), Some(size)) = (pad.after.last_mut(), shape.last_mut()) {
         *last = (keys - *size).cast_signed();
@@ -249,8 +254,17 @@ fn full_mask(c: &mut Composer<'_>, mask: Source, keys: usize) -> Composed {
     c.then(Op::Pad(pad), mask)
 }
 
+/// The lowest finite number: the score of what a query does not see. An engine's constants are finite.
+fn lowest(c: &mut Composer<'_>, scores: Source) -> Composed {
+    let lowest = match c.of(scores).element_type {
+        ElementType::F16 => f16::MIN.to_f32(),
+        _ => f32::MIN,
+    };
+    c.number(scores, lowest)
+}
+
 fn only(c: &mut Composer<'_>, mask: Source, scores: Source) -> Composed {
-    let hidden = c.number(scores, f32::NEG_INFINITY)?;
+    let hidden = lowest(c, scores)?;
     c.node(Op::Where, &[mask, scores, hidden])
 }
 
@@ -261,8 +275,8 @@ fn softmax(c: &mut Composer<'_>, scores: Source, guarded: bool) -> Composed {
         return c.then(Op::Softmax { axis, end_axis }, scores);
     }
     let largest = reduced(c, Reduction::Max, scores, &[3], true)?;
-    let lowest = c.number(scores, f32::MIN)?;
-    let sees = c.node(Op::Compare(Comparison::GreaterOrEqual), &[largest, lowest])?;
+    let lowest = lowest(c, scores)?;
+    let sees = c.node(Op::Compare(Comparison::Greater), &[largest, lowest])?;
     let zero = c.number(scores, 0.0)?;
     let safe = c.node(Op::Where, &[sees, scores, zero])?;
     let weights = c.then(Op::Softmax { axis, end_axis }, safe)?;

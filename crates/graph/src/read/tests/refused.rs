@@ -1,8 +1,8 @@
 //! Models that the reader rejects, and the errors.
 
 use super::*;
-use crate::OpError;
 use crate::onnx::StringStringEntryProto;
+use crate::{OpError, Tensor};
 
 fn relu() -> Onnx {
     onnx(17)
@@ -231,6 +231,32 @@ fn a_declared_output_must_match() {
         model.graph().output[0] = wrong;
         assert!(matches!(model.read(), Err(GraphError::WrongOutput { .. })));
     }
+}
+
+/// Attention's masks are the exception: exporters write them with -infinity, or compute them.
+#[test]
+fn masks_become_finite() {
+    let model = onnx(17)
+        .input("x", &[1, 2])
+        .initializer(floats("mask", &[2], &[0.0, f32::NEG_INFINITY]))
+        .initializer(floats("hidden", &[], &[f32::NEG_INFINITY]))
+        .initializer(integers("i", &[1, 2]))
+        .initializer(integers("one", &[1]))
+        .initializer(floats("zero", &[], &[0.0]))
+        .node("Equal", &["i", "one"], &["seen"], vec![])
+        .node("Where", &["seen", "zero", "hidden"], &["computed"], vec![])
+        .node("Add", &["x", "mask"], &["a"], vec![])
+        .node("Add", &["a", "computed"], &["y"], vec![])
+        .outputs(&["y"]);
+    let graph = model.read().unwrap();
+    let masks = graph.values.iter().filter_map(|v| v.constant.as_ref());
+    let masks: Vec<&Tensor> = masks.filter(|tensor| tensor.len() == 2).collect();
+    assert_eq!(masks.len(), 2);
+    for mask in masks {
+        assert_eq!(mask, &Tensor::vector(vec![0.0, f32::MIN]));
+    }
+    let again = Graph::read(&graph.write(), &ReadOptions::default());
+    assert_eq!(again, Ok(graph));
 }
 
 #[test]
