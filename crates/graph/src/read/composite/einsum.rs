@@ -9,6 +9,9 @@ use super::{Composer, Source};
 use crate::read::operators::Site;
 use crate::{Op, OpError, Reduction};
 
+/// The operands are compared with each other.
+const MOST_INPUTS: usize = 32;
+
 type Composed = Result<Source, OpError>;
 
 /// The axis of a subscript: a letter, or an axis of the ellipsis, counted from its end.
@@ -38,6 +41,12 @@ pub(super) fn einsum(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
         Some((inputs, output)) => (inputs, Some(output)),
         None => (&equation[..], None),
     };
+    if site.inputs.len() > MOST_INPUTS {
+        return Err(OpError::InputCount {
+            expected: "at most 32",
+            found: site.inputs.len(),
+        });
+    }
     let subscripts: Vec<&str> = inputs.split(',').collect();
     if subscripts.len() != site.inputs.len() {
         return Err(wrong());

@@ -50,13 +50,44 @@ proptest! {
     }
 }
 
+/// The models that fuzzing starts from, and those that it found.
+fn corpus() -> Vec<Vec<u8>> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/onnx_read");
+    let mut files: Vec<_> = (std::fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    files
+        .iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Unlike random graphs, these have subgraphs and operators that become several nodes.
+    #[test]
+    fn damaged_models_of_the_corpus_do_not_panic(
+        bytes in prop::sample::select(corpus()),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = bytes;
+        for (at, to) in changes {
+            if !bytes.is_empty() {
+                let at = at.index(bytes.len());
+                bytes[at] = to;
+            }
+        }
+        check_if_readable(&bytes);
+    }
+}
+
 /// Models from fuzzing that are kept as regression tests.
 #[test]
 fn the_fuzz_corpus_does_not_panic() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/onnx_read");
     let mut read = 0;
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+    for bytes in corpus() {
         check_if_readable(&bytes);
         read += usize::from(Graph::read(&bytes, &tight()).is_ok());
     }
