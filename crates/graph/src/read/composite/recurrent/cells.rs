@@ -176,8 +176,8 @@ fn lstm(
         cell = c.node(Op::Add, &[kept, cell])?;
     }
     let shown = one(c, 1, Some(cell))?;
-    let clipped = layer.clipped(c, cell)?;
-    let squashed = activations.apply(c, 2, clipped)?;
+    // Like ONNX Runtime, which clips the inputs of the gates, but not the cell.
+    let squashed = activations.apply(c, 2, cell)?;
     let hidden = c.node(Op::Mul, &[shown, squashed])?;
     Ok((hidden, cell))
 }
