@@ -223,6 +223,12 @@ fn part(c: &mut Composer<'_>, x: Source, axis: usize, start: usize, length: usiz
     c.then(Op::Slice { axes }, x)
 }
 
+/// What direction `i` has of a value whose first axis are the directions.
+fn of_direction(c: &mut Composer<'_>, all: Source, i: usize, shape: &[usize]) -> Composed {
+    let one = part(c, all, 0, i, 1)?;
+    c.reshape(one, shape)
+}
+
 /// x * weights' + bias
 fn product(c: &mut Composer<'_>, x: Source, weights: Source, bias: Option<Source>) -> Composed {
     let gemm = Gemm {
@@ -244,35 +250,14 @@ impl Layer {
         i: usize,
         activations: Activations,
     ) -> Result<Direction, OpError> {
-        let mut of = |at, input, shape: &[usize]| {
-            let all = site.source(at, input)?;
-            let one = part(c, all, 0, i, 1)?;
-            c.reshape(one, shape)
-        };
         let gates = self.kind.gates() * self.hidden;
         let size = site.shape(1, "W")?[2];
-        let weights = of(1, "W", &[gates, size])?;
-        let recurrent = of(2, "R", &[gates, self.hidden])?;
+        let weights = of_direction(c, site.source(1, "W")?, i, &[gates, size])?;
+        let recurrent = of_direction(c, site.source(2, "R")?, i, &[gates, self.hidden])?;
         let biases = match site.optional(3) {
-            Some(_) => Some(of(3, "B", &[2 * gates])?),
-            None => None,
-        };
-        let peepholes = match site.optional(7) {
-            Some(_) => {
-                let expected = [site.shape(1, "W")?[0], 3 * self.hidden];
-                require(site, 7, "P", &expected)?;
-                Some(of(7, "P", &[1, 3 * self.hidden])?)
-            }
-            None => None,
-        };
-        let biases = match biases {
-            Some(both) => Some([part(c, both, 0, 0, gates)?, part(c, both, 0, gates, gates)?]),
-            None => None,
-        };
-        let peepholes = match peepholes {
-            Some(p) => {
-                let mut gate = |i| part(c, p, 1, i * self.hidden, self.hidden);
-                Some([gate(0)?, gate(1)?, gate(2)?])
+            Some(all) => {
+                let both = of_direction(c, all, i, &[2 * gates])?;
+                Some([part(c, both, 0, 0, gates)?, part(c, both, 0, gates, gates)?])
             }
             None => None,
         };
@@ -294,10 +279,26 @@ impl Layer {
             recurrent,
             after_reset,
             biases,
-            peepholes,
+            peepholes: self.peepholes(c, site, i)?,
             activations,
             inputs,
         })
+    }
+
+    fn peepholes(
+        &self,
+        c: &mut Composer<'_>,
+        site: &Site<'_>,
+        i: usize,
+    ) -> Result<Option<[Source; 3]>, OpError> {
+        let Some(all) = site.optional(7) else {
+            return Ok(None);
+        };
+        let width = 3 * self.hidden;
+        require(site, 7, "P", &[site.shape(1, "W")?[0], width])?;
+        let one = of_direction(c, all, i, &[1, width])?;
+        let mut gate = |i| part(c, one, 1, i * self.hidden, self.hidden);
+        Ok(Some([gate(0)?, gate(1)?, gate(2)?]))
     }
 
     /// The initial state of direction `i` of `count`. `None` if it is absent or a constant of zeros.
