@@ -9,6 +9,8 @@
 
 #[path = "integers/compressed.rs"]
 mod compressed;
+#[path = "integers/depthwise.rs"]
+mod depthwise;
 
 use half::f16;
 use pilotage_engine::conformance::{PlanBuilder, evaluate, infer, random_inputs};
@@ -154,16 +156,6 @@ fn wide_rows() -> impl Strategy<Value = Shape> {
     )
 }
 
-/// Depthwise convolutions, some with more channels than a block of sums.
-fn depthwise() -> impl Strategy<Value = Shape> {
-    (shapes(), 1_usize..150).prop_map(|(shape, groups)| Shape {
-        groups,
-        depth: 1,
-        units: 1,
-        ..shape
-    })
-}
-
 /// The number of windows along an axis with the same padding on both sides; 0 if none fits.
 fn windows(shape: &Shape, axis: usize) -> usize {
     let reach = (shape.kernel[axis] - 1) * shape.dilations[axis] + 1;
@@ -211,7 +203,7 @@ proptest! {
 
     #[test]
     fn convolutions_match_the_definition(
-        shape in prop_oneof![shapes(), wide_rows(), depthwise()],
+        shape in prop_oneof![shapes(), wide_rows(), depthwise::shapes()],
         factor in prop_oneof![9 => Just(1.0), 1 => Just(1e9_f32)],
         seed in 0_u64..1000,
     ) {

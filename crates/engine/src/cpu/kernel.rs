@@ -7,7 +7,7 @@ use crate::kernels::binary::{Broadcast, Select};
 use crate::kernels::convert::Scales;
 use crate::kernels::convolution::{ConvolutionShape, ScalarConvolution, WindowAxis};
 use crate::kernels::depthwise::Depthwise;
-use crate::kernels::int8::{Stored, TiledLayer, WeightStorage};
+use crate::kernels::int8::{DepthwiseLayer, Stored, TiledLayer, WeightStorage};
 use crate::kernels::matmul::MatMul;
 use crate::kernels::movement::{Gather, Pad, StridedCopy};
 use crate::kernels::pool::Pool;
@@ -49,6 +49,7 @@ pub(super) enum Kernel {
     Dequantize(Scales),
     Quantized(QuantizedConvolution),
     TiledInt8(Box<TiledLayer>),
+    DepthwiseInt8(Box<DepthwiseLayer>),
     Lookup(Vec<i8>),
     DynamicScale,
     DynamicQuantize,
@@ -212,6 +213,7 @@ impl Kernel {
                 let (stored, bytes) = layer.stored();
                 Some((stored.name(), bytes))
             }
+            Self::DepthwiseInt8(layer) => Some((Stored::Dense.name(), layer.weight_bytes())),
             Self::Quantized(layer) => Some((Stored::Dense.name(), layer.weight_bytes())),
             _ => None,
         }
@@ -314,11 +316,14 @@ fn quantized_layer(
         let layer = QuantizedConvolution::new(shape, weights, bias, multiplier, epilogue, set);
         Kernel::Quantized(layer)
     };
-    // A tile of a depthwise layer has one channel: most lanes would be empty.
-    if shape.is_depthwise() {
-        return plain(epilogue);
-    }
     let set = instruction_set;
+    // A tile of a depthwise layer would have one channel: most lanes would be empty.
+    if shape.is_depthwise() {
+        return match DepthwiseLayer::new(shape, weights, bias, multiplier, epilogue, set) {
+            Ok(kernel) => Kernel::DepthwiseInt8(Box::new(kernel)),
+            Err(epilogue) => plain(epilogue),
+        };
+    }
     match TiledLayer::new(shape, weights, bias, multiplier, epilogue, set, storage) {
         Ok(kernel) => Kernel::TiledInt8(Box::new(kernel)),
         Err(epilogue) => plain(epilogue),

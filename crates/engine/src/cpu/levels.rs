@@ -1,8 +1,9 @@
 //! Chooses the storage formats of INT8 activations between layers.
 //!
-//! The tiles of some instruction sets read quantized values plus 128. If such tiles are
-//! the only readers of a layer's output, the layer stores its output in that format. A
-//! reader without padding then reads its input in place, without a copy.
+//! The tiles of some instruction sets read quantized values plus 128. If such tiles and
+//! depthwise layers, which read either format, are the only readers of a layer's output, the
+//! layer stores its output in that format. A reader without padding then reads its input in
+//! place, without a copy.
 
 use super::kernel::Kernel;
 use super::memory::owners;
@@ -15,7 +16,7 @@ use crate::plan::{Operand, Plan, TensorId};
 struct Users {
     /// The step that writes the tensor; `None` for an input of the plan.
     writer: Option<usize>,
-    /// Tiled INT8 layers that read the tensor as their input.
+    /// Tiled and depthwise INT8 layers that read the tensor as their input.
     int8_readers: Vec<usize>,
     /// Whether another step or the caller reads the tensor.
     other_readers: bool,
@@ -39,7 +40,9 @@ pub(crate) fn arrange(plan: &Plan, kernels: &mut [(Kernel, u64)]) -> Vec<usize> 
             let users = &mut users[owner[id]];
             // The second input of a dynamically quantized layer is its scale.
             match kernel {
-                Kernel::TiledInt8(_) if place == 0 => users.int8_readers.push(index),
+                Kernel::TiledInt8(_) | Kernel::DepthwiseInt8(_) if place == 0 => {
+                    users.int8_readers.push(index);
+                }
                 _ => users.other_readers = true,
             }
         }
@@ -53,20 +56,26 @@ pub(crate) fn arrange(plan: &Plan, kernels: &mut [(Kernel, u64)]) -> Vec<usize> 
     for (slack, users) in slack.iter_mut().zip(&users) {
         // An input of the plan is in the caller's memory, which has no slack behind the input.
         let Some(writer) = users.writer else { continue };
-        let mut form = Form::Plain;
-        if let Kernel::TiledInt8(layer) = &mut kernels[writer].0
-            && matches!(layer.ending(), EpilogueKernel::Int8 { .. })
-            && !users.other_readers
-        {
-            form = layer.store_as_read();
-        }
+        let form = match &mut kernels[writer].0 {
+            _ if users.other_readers => Form::Plain,
+            Kernel::TiledInt8(layer) if is_int8(layer.ending()) => layer.store_as_read(),
+            Kernel::DepthwiseInt8(layer) if is_int8(layer.ending()) => layer.store_as_read(),
+            _ => Form::Plain,
+        };
         for &reader in &users.int8_readers {
-            if let Kernel::TiledInt8(layer) = &mut kernels[reader].0
-                && layer.hold(form)
-            {
-                *slack = SLACK;
+            match &mut kernels[reader].0 {
+                Kernel::TiledInt8(layer) => {
+                    let behind = if layer.hold(form) { SLACK } else { 0 };
+                    *slack = behind.max(*slack);
+                }
+                Kernel::DepthwiseInt8(layer) => layer.hold(form),
+                _ => {}
             }
         }
     }
     slack
+}
+
+fn is_int8(epilogue: &EpilogueKernel) -> bool {
+    matches!(epilogue, EpilogueKernel::Int8 { .. })
 }

@@ -114,7 +114,10 @@ impl PreparedStep {
 
     /// Whether the engine's threads share the step, if there are several.
     pub(crate) fn shared(&self) -> bool {
-        let divisible = matches!(self.kernel, Kernel::Tiled(_) | Kernel::TiledInt8(_));
+        let divisible = matches!(
+            self.kernel,
+            Kernel::Tiled(_) | Kernel::TiledInt8(_) | Kernel::DepthwiseInt8(_)
+        );
         divisible && self.multiply_adds >= WORTH_SHARING
     }
 
@@ -176,19 +179,24 @@ impl PreparedStep {
                     // until the next inference.
                     unsafe { views.read(self.scratch) }
                 };
-                let mut scale = 1.0;
-                let output = match kernel.ending() {
-                    EpilogueKernel::Int8 { .. } => Target::new::<i8>(write!()),
-                    EpilogueKernel::Float { .. } => Target::new::<f32>(write!()),
-                    EpilogueKernel::Dynamic { .. } => {
-                        let read: &[f32] = read!(1);
-                        scale = read[0];
-                        Target::new::<f32>(write!())
-                    }
-                };
+                // SAFETY: as in `read` and `write`: the contract of this function.
+                let (output, scale) = unsafe { self.int8_output(kernel.ending(), views) };
                 // SAFETY: as for `Kernel::Tiled`; `packed` is the output of `stage`, or the
                 // input and its slack.
                 let run = |units| unsafe { kernel.run(packed, output, scale, units) };
+                match workers {
+                    Some(workers) if self.shared() => {
+                        workers.run(kernel.units(), &run);
+                    }
+                    _ => run(0..kernel.units()),
+                }
+            }
+            Kernel::DepthwiseInt8(kernel) => {
+                let input = read!(0);
+                // SAFETY: as in `read` and `write`: the contract of this function.
+                let (output, scale) = unsafe { self.int8_output(kernel.ending(), views) };
+                // SAFETY: as for `Kernel::Tiled`.
+                let run = |units| unsafe { kernel.run(input, output, scale, units) };
                 match workers {
                     Some(workers) if self.shared() => {
                         workers.run(kernel.units(), &run);
@@ -206,6 +214,25 @@ impl PreparedStep {
             }
             // SAFETY: `loops` has the contract of this function.
             _ => unsafe { self.loops(views) },
+        }
+    }
+
+    /// The output of an INT8 layer, and the scale of its input.
+    ///
+    /// # Safety
+    /// As for [`run`](Self::run).
+    unsafe fn int8_output(&self, epilogue: &EpilogueKernel, views: Views<'_>) -> (Target, f32) {
+        // SAFETY: the contract of `run`, the only caller, covers `views`. A valid plan gives the
+        // output of each epilogue its type, and a dynamic one the scale as the second input.
+        unsafe {
+            match epilogue {
+                EpilogueKernel::Int8 { .. } => (Target::new::<i8>(views.write(self.output)), 1.0),
+                EpilogueKernel::Float { .. } => (Target::new::<f32>(views.write(self.output)), 1.0),
+                EpilogueKernel::Dynamic { .. } => {
+                    let scale = views.read::<f32>(self.inputs[1])[0];
+                    (Target::new::<f32>(views.write(self.output)), scale)
+                }
+            }
         }
     }
 
@@ -240,7 +267,11 @@ impl PreparedStep {
             };
         }
         match &self.kernel {
-            Kernel::Scalar(_) | Kernel::Tiled(_) | Kernel::TiledInt8(_) | Kernel::Shared => {}
+            Kernel::Scalar(_)
+            | Kernel::Tiled(_)
+            | Kernel::TiledInt8(_)
+            | Kernel::DepthwiseInt8(_)
+            | Kernel::Shared => {}
             Kernel::Depthwise(kernel) => kernel.run(read!(0), write!()),
             Kernel::MatMul(kernel) => kernel.run(read!(0), read!(1), write!()),
             Kernel::Unary(function) => {

@@ -10,6 +10,8 @@
 
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod arm;
+mod depthwise;
+mod epilogue;
 #[cfg(target_arch = "x86_64")]
 mod halves;
 #[cfg(target_arch = "aarch64")]
@@ -28,6 +30,7 @@ pub(crate) mod x86;
 
 use std::ops::Range;
 
+pub(crate) use self::depthwise::DepthwiseLayer;
 use self::packed_input::PackedInput;
 pub(crate) use self::packed_input::{Form, SLACK};
 use self::packing::{ChannelTile, Constants, Packed};
@@ -36,11 +39,9 @@ pub(crate) use self::storage::Stored;
 pub use self::storage::WeightStorage;
 use self::tile::{Levels, Tile};
 use self::tiling::Tiling;
-use super::activation;
 use super::convolution::ConvolutionShape;
 use super::quantized::EpilogueKernel;
 use crate::instruction_set::Available;
-use crate::plan::Activation;
 
 /// Minimum number of places of each tile for a layer to be divided by place.
 const MANY_PLACES: usize = 32;
@@ -284,7 +285,8 @@ impl TiledLayer {
             // SAFETY: as in `unit`: these 4-byte sums have just been written, belong to this
             // unit alone, and are aligned for f32.
             let sums = unsafe { std::slice::from_raw_parts_mut(to.cast(), stored) };
-            self.finish(&rows.multiplier[first..], first, scale, sums);
+            self.epilogue
+                .finish(&rows.multiplier[first..], first, scale, sums);
         }
     }
 
@@ -368,33 +370,8 @@ impl TiledLayer {
             // output is aligned for f32, its element type, and any bits are a valid f32.
             let sums = unsafe { std::slice::from_raw_parts_mut(start.cast(), tile.stored) };
             let multiplier = &weights.multiplier[tile.bias..];
-            self.finish(multiplier, tile.output, scale, sums);
+            self.epilogue.finish(multiplier, tile.output, scale, sums);
         }
-    }
-
-    /// Converts the i32 sums of a pixel's channels from `first` on to f32 outputs, in place.
-    /// `multiplier` starts with that of the first channel.
-    fn finish(&self, multiplier: &[f32], first: usize, scale: f32, sums: &mut [f32]) {
-        let multiplier = &multiplier[..sums.len()];
-        let sum = |x: f32| x.to_bits().cast_signed() as f32;
-        let curve = match &self.epilogue {
-            EpilogueKernel::Dynamic { bias, curve } => {
-                let bias = &bias[first..][..sums.len()];
-                for ((x, &m), &bias) in sums.iter_mut().zip(multiplier).zip(bias) {
-                    let product = sum(*x) * (scale * m);
-                    *x = product + bias;
-                }
-                *curve
-            }
-            EpilogueKernel::Float { curve } => {
-                for (x, &m) in sums.iter_mut().zip(multiplier) {
-                    *x = sum(*x) * m;
-                }
-                *curve
-            }
-            EpilogueKernel::Int8 { .. } => Activation::None,
-        };
-        activation::apply(curve, sums);
     }
 }
 
@@ -427,8 +404,9 @@ impl Target {
     }
 }
 
-// SAFETY: the pointer is only used in `TiledLayer::stage` and `TiledLayer::run`, whose
-// callers guarantee that no other thread accesses the same bytes at the same time.
+// SAFETY: the pointer is only used in `TiledLayer::stage`, `TiledLayer::run` and
+// `DepthwiseLayer::run`, whose callers guarantee that no other thread accesses the same bytes at
+// the same time.
 unsafe impl Send for Target {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for Target {}

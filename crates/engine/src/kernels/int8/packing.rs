@@ -262,7 +262,7 @@ fn in_pairs() -> impl Iterator<Item = usize> {
 }
 
 /// See [`Packed::within_i32`]; computed from the largest possible magnitude of each sum.
-fn within_i32(constants: Constants<'_>) -> bool {
+pub(super) fn within_i32(constants: Constants<'_>) -> bool {
     let units = constants.multiplier.len();
     let taps = constants.weights.len() / units.max(1);
     (0..units).all(|unit| {
