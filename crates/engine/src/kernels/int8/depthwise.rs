@@ -23,11 +23,11 @@ use crate::kernels::quantized::EpilogueKernel;
 macro_rules! choose {
     ($function:ident, $window:expr) => {
         match $window {
-            Some([3, 1]) => $function::<3, 1> as RowFunction,
-            Some([3, 2]) => $function::<3, 2>,
-            Some([5, 1]) => $function::<5, 1>,
-            Some([5, 2]) => $function::<5, 2>,
-            _ => $function::<0, 0>,
+            Some([3, 1]) => $function::<3, 1, 3> as RowFunction,
+            Some([3, 2]) => $function::<3, 2, 2>,
+            Some([5, 1]) => $function::<5, 1, 5>,
+            Some([5, 2]) => $function::<5, 2, 3>,
+            _ => $function::<0, 1, 1>,
         }
     };
 }
@@ -96,8 +96,6 @@ const MOST: usize = 64;
 #[derive(Debug)]
 pub(crate) struct DepthwiseLayer {
     shape: ConvolutionShape,
-    /// The columns whose windows are inside the input from left to right.
-    inner: Range<usize>,
     blocks: Vec<Block>,
     weights: AlignedBytes,
     /// For each block, quarter and lane.
@@ -135,7 +133,6 @@ impl DepthwiseLayer {
         }
         let mut this = Self {
             shape,
-            inner: inner_columns(&shape),
             blocks: Vec::new(),
             weights: AlignedBytes::zeroed(0),
             bias: Vec::new(),
@@ -302,7 +299,6 @@ impl DepthwiseLayer {
             across,
             y,
             width: self.shape.output[1],
-            inner: self.inner.clone(),
             channels: block.channels,
             weights: self.weights.as_ptr().wrapping_add(block.weights).cast(),
             bias: self.bias[block.sums..].as_ptr(),
@@ -328,17 +324,6 @@ impl DepthwiseLayer {
             self.epilogue.finish(multipliers, block.first, scale, sums);
         }
     }
-}
-
-/// The columns whose windows are inside the input from left to right.
-fn inner_columns(shape: &ConvolutionShape) -> Range<usize> {
-    let (across, width) = (&shape.axes[1], shape.output[1]);
-    let reach = across.kernel.saturating_sub(1) * across.dilation;
-    let start = across.pad.div_ceil(across.stride).min(width);
-    let end = (across.size + across.pad)
-        .checked_sub(reach + 1)
-        .map_or(0, |last| last / across.stride + 1);
-    start..end.clamp(start, width)
 }
 
 /// Divides channels into blocks of the given sizes, the most first. Returns the first channel,

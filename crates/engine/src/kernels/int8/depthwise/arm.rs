@@ -135,17 +135,17 @@ unsafe impl Multiply<int8x16_t> for Neon {
 /// # Safety
 /// See [`RowFunction`]; the machine has dotprod.
 #[target_feature(enable = "dotprod")]
-unsafe fn dotprod<const W: usize, const S: usize>(work: &Row) {
+unsafe fn dotprod<const W: usize, const S: usize, const L: usize>(work: &Row) {
     // SAFETY: this function enables dotprod; the caller guarantees the rest of the contract of
     // `RowFunction`.
-    unsafe { row::<int8x16_t, Dotprod, 4, W, S>(work) }
+    unsafe { row::<int8x16_t, Dotprod, W, S, L>(work) }
 }
 
 /// # Safety
 /// See [`RowFunction`].
-unsafe fn neon<const W: usize, const S: usize>(work: &Row) {
+unsafe fn neon<const W: usize, const S: usize, const L: usize>(work: &Row) {
     // SAFETY: NEON is part of aarch64; the caller guarantees the contract of `RowFunction`.
-    unsafe { row::<int8x16_t, Neon, 4, W, S>(work) }
+    unsafe { row::<int8x16_t, Neon, W, S, L>(work) }
 }
 
 /// How an instruction set reads its input and weights.

@@ -1,13 +1,12 @@
 //! The inner loop of INT8 depthwise convolutions.
 //!
-//! A vector has one byte for each of a block of channels. Four rows of a column of the window
+//! A vector has one byte for each of a block of channels. Four rows of a column of the input
 //! are interleaved, so that a channel's four taps are adjacent, and multiplied at once. The
 //! interleaved taps have four times as many bytes as a vector: four quarters, in the order of
-//! [`channel`]. A quarter of a column is multiplied for every output pixel whose window has the
-//! column before the next column is read.
+//! [`channel`]. Columns are read once, from left to right, and multiplied for every output pixel
+//! whose window has them: the sums of these pixels are in registers. Nothing here takes a vector
+//! through a closure or `array::map`: they have no instructions enabled, and may not be inlined.
 #![allow(unsafe_code)]
-
-use std::ops::Range;
 
 use crate::kernels::convolution::WindowAxis;
 
@@ -44,10 +43,8 @@ pub(super) struct Row {
     pub(super) across: WindowAxis,
     /// The row of the output.
     pub(super) y: usize,
-    /// Columns of the output, and those of them whose window is inside the input from left to
-    /// right.
+    /// Columns of the output.
     pub(super) width: usize,
-    pub(super) inner: Range<usize>,
     /// Channels of the block: as many as a vector has, or fewer.
     pub(super) channels: usize,
     /// Four taps for each lane: (groups of rows, columns, quarters, lanes, taps).
@@ -69,7 +66,6 @@ pub(super) struct Row {
 /// - The block's channels of every pixel of the picture, the weights of every tap, and a bias
 ///   and a multiplier for each lane are readable.
 /// - The block's channels of each output pixel of the row are writable.
-/// - The window of each output column in `inner` is inside the input from left to right.
 pub(super) type RowFunction = unsafe fn(&Row);
 
 /// A register of one byte for each channel, or of the 32-bit sums of a quarter of them.
@@ -128,87 +124,99 @@ impl Row {
     }
 }
 
-/// Computes a row: `P` pixels at once where the window is inside the input and has `W` columns
-/// without dilation and the stride `S`, and the others one by one. A `W` of 0 is any window.
+/// Computes a row whose window has `W` columns without dilation and the stride `S`, of which each
+/// column is in `L` windows at most. A `W` of 0 is any window.
 ///
 /// # Safety
 /// The machine has the instructions of `R` and `M`; the rest as for [`RowFunction`].
 #[inline(always)]
-pub(super) unsafe fn row<R, M, const P: usize, const W: usize, const S: usize>(row: &Row)
+pub(super) unsafe fn row<R, M, const W: usize, const S: usize, const L: usize>(row: &Row)
 where
     R: Register,
     M: Multiply<R>,
 {
     let whole = row.channels == R::BYTES;
-    // SAFETY: the caller guarantees the contract of `RowFunction`, which is that of `tile` for
-    // pixels in `inner`, and that of `pixel` for all pixels. `whole` says whether loads and
-    // stores of a whole register are within the block.
+    // SAFETY: the caller guarantees the contract of `RowFunction`, which is that of `columns` and
+    // `pixel`. `whole` says whether loads and stores of a whole register are within the block.
     unsafe {
-        if W == 0 || row.inner.len() < P || !whole {
-            for x in 0..row.width {
-                match whole {
-                    true => pixel::<R, M, true>(row, x),
-                    false => pixel::<R, M, false>(row, x),
-                }
+        if W > 0 && whole && row.down.kernel <= GROUP * GROUPS {
+            return columns::<R, M, W, S, L>(row);
+        }
+        for x in 0..row.width {
+            match whole {
+                true => pixel::<R, M, true>(row, x),
+                false => pixel::<R, M, false>(row, x),
             }
-            return;
-        }
-        for x in (0..row.inner.start).chain(row.inner.end..row.width) {
-            pixel::<R, M, true>(row, x);
-        }
-        let mut x = row.inner.start;
-        while x < row.inner.end {
-            // The last pixels may be computed twice.
-            tile::<R, M, P, W, S>(row, x.min(row.inner.end - P));
-            x += P;
         }
     }
 }
 
-/// Computes `P` adjacent pixels.
+/// The most groups of rows of a window that is computed column by column.
+const GROUPS: usize = 2;
+
+/// Computes a row column by column. Step `i` adds the `S` columns that are the first of the
+/// window of pixel `i` to that pixel and to the `L - 1` before it, and completes the earliest.
 ///
 /// # Safety
-/// As for [`row`]; the pixels from `x` on are in `row.inner`, and the block has `R::BYTES`
-/// channels.
+/// As for [`row`]; the block has `R::BYTES` channels, and the window at most [`GROUPS`] groups of
+/// rows.
 #[inline(always)]
-unsafe fn tile<R, M, const P: usize, const W: usize, const S: usize>(row: &Row, x: usize)
+unsafe fn columns<R, M, const W: usize, const S: usize, const L: usize>(row: &Row)
 where
     R: Register,
     M: Multiply<R>,
 {
-    // SAFETY: the caller guarantees the instructions, and that the columns of the windows are
-    // inside the input; `Row::rows` gives rows that are inside it, or zeros. Weights, biases and
+    // SAFETY: the caller guarantees the instructions. `Row::rows` gives rows that are inside the
+    // input, or zeros, of which only columns inside the input are read. Weights, biases and
     // multipliers are there for every tap and lane, and the output for every pixel.
     unsafe {
+        let groups = row.down.kernel.div_ceil(GROUP);
+        let rows: [_; GROUPS] = std::array::from_fn(|group| row.rows(group));
         let flip = R::splat(row.flip);
-        let mut sums = [start::<R>(row); P];
-        let mut weights = row.weights;
+        let outside = M::interleave([R::load(row.zeros).xor(flip); GROUP]);
         let quarter = R::BYTES * M::WEIGHT_BYTES;
-        let first = x * S - row.across.pad;
-        for group in 0..row.down.kernel.div_ceil(GROUP) {
-            let mut rows = row.rows(group);
-            for (from, step) in &mut rows {
-                *from = from.wrapping_add(first * *step);
-            }
-            for column in 0..(P - 1) * S + W {
-                let taps = M::interleave(rows.map(|(from, _)| R::load(from).xor(flip)));
-                for (from, step) in &mut rows {
-                    *from = from.wrapping_add(*step);
-                }
-                for (p, sums) in sums.iter_mut().enumerate() {
-                    if column < p * S || column >= p * S + W {
-                        continue;
+        let mut sums = [start::<R>(row); L];
+        for i in 0..row.width + L - 1 {
+            for s in 0..S {
+                let place = (i * S + s).wrapping_sub(row.across.pad);
+                for (group, rows) in rows.iter().enumerate().take(groups) {
+                    let taps = match place < row.across.size {
+                        true => {
+                            let [a, b, c, d] = *rows;
+                            let at =
+                                |(from, step): (*const u8, usize)| from.wrapping_add(place * step);
+                            M::interleave([
+                                R::load(at(a)).xor(flip),
+                                R::load(at(b)).xor(flip),
+                                R::load(at(c)).xor(flip),
+                                R::load(at(d)).xor(flip),
+                            ])
+                        }
+                        false => outside,
+                    };
+                    for (l, sums) in sums.iter_mut().enumerate() {
+                        let tap = l * S + s;
+                        if tap >= W {
+                            continue;
+                        }
+                        for (q, (sum, &taps)) in sums.iter_mut().zip(&taps).enumerate() {
+                            let at = ((group * W + tap) * 4 + q) * quarter;
+                            *sum = M::dot(*sum, taps, row.weights.wrapping_add(at));
+                        }
                     }
-                    let weights = weights.wrapping_add((column - p * S) * 4 * quarter);
-                    for (q, (sum, &taps)) in sums.iter_mut().zip(&taps).enumerate() {
-                        *sum = M::dot(*sum, taps, weights.wrapping_add(q * quarter));
-                    }
                 }
             }
-            weights = weights.wrapping_add(W * 4 * quarter);
-        }
-        for (p, &sums) in sums.iter().enumerate() {
-            store::<R, true>(row, x + p, sums);
+            if i + 1 >= L {
+                store::<R, true>(row, i + 1 - L, sums[L - 1]);
+            }
+            // One by one: a copy of several would keep the sums in memory.
+            let first = start::<R>(row);
+            for q in 0..4 {
+                for l in (1..L).rev() {
+                    sums[l][q] = sums[l - 1][q];
+                }
+                sums[0][q] = first[q];
+            }
         }
     }
 }
@@ -225,7 +233,7 @@ where
 {
     // SAFETY: the caller guarantees the instructions; `Row::rows` gives rows that are inside the
     // input, or zeros, of which only columns inside the input are read. Without `WHOLE` only the
-    // channels of the block are read. The rest is as in `tile`.
+    // channels of the block are read. The rest is as in `columns`.
     unsafe {
         let flip = R::splat(row.flip);
         let mut sums = start::<R>(row);
@@ -237,13 +245,17 @@ where
                 let place = (x * row.across.stride + column * row.across.dilation)
                     .wrapping_sub(row.across.pad);
                 let inside = place < row.across.size;
-                let taps = M::interleave(rows.map(|(from, step)| {
-                    let from = match inside {
-                        true => from.wrapping_add(place * step),
-                        false => row.zeros,
-                    };
-                    load::<R, WHOLE>(from, row.channels).xor(flip)
-                }));
+                let at = |(from, step): (*const u8, usize)| match inside {
+                    true => from.wrapping_add(place * step),
+                    false => row.zeros,
+                };
+                let [a, b, c, d] = rows;
+                let taps = M::interleave([
+                    load::<R, WHOLE>(at(a), row.channels).xor(flip),
+                    load::<R, WHOLE>(at(b), row.channels).xor(flip),
+                    load::<R, WHOLE>(at(c), row.channels).xor(flip),
+                    load::<R, WHOLE>(at(d), row.channels).xor(flip),
+                ]);
                 for (q, (sum, &taps)) in sums.iter_mut().zip(&taps).enumerate() {
                     *sum = M::dot(*sum, taps, weights.wrapping_add(q * quarter));
                 }
@@ -263,8 +275,16 @@ const MOST: usize = 64;
 /// The machine has the instructions of `R`, and there is a bias for each lane.
 #[inline(always)]
 unsafe fn start<R: Register>(row: &Row) -> [R; 4] {
+    let from = row.bias.cast::<u8>();
     // SAFETY: the caller guarantees the instructions and four quarters of biases.
-    std::array::from_fn(|q| unsafe { R::load(row.bias.cast::<u8>().wrapping_add(q * R::BYTES)) })
+    unsafe {
+        [
+            R::load(from),
+            R::load(from.wrapping_add(R::BYTES)),
+            R::load(from.wrapping_add(2 * R::BYTES)),
+            R::load(from.wrapping_add(3 * R::BYTES)),
+        ]
+    }
 }
 
 /// A register of channels; without `WHOLE` only the first `channels` are read.
@@ -299,7 +319,8 @@ unsafe fn store<R: Register, const WHOLE: bool>(row: &Row, x: usize, sums: [R; 4
         let Some(limits) = row.limits else {
             return store_sums(row, to.cast(), sums);
         };
-        let [low, high] = [limits.low, limits.high].map(|limit| R::splat(limit.cast_unsigned()));
+        let low = R::splat(limits.low.cast_unsigned());
+        let high = R::splat(limits.high.cast_unsigned());
         let values = R::quantize(sums, row.multiplier, low, high).xor(R::splat(limits.flip));
         if WHOLE {
             return values.store(to);

@@ -57,12 +57,14 @@ macro_rules! register {
                 // Packing saturates, and undoes the order of the quarters.
                 // SAFETY: the caller guarantees the instructions and the multipliers.
                 unsafe {
-                    let rounded = |q: usize| {
-                        let by = $load_float(by.add(q * ($bytes / 4)));
-                        $round($product($to_float(sums[q]), by))
-                    };
-                    let words = $words(rounded(0), rounded(1));
-                    let values = $narrow(words, $words(rounded(2), rounded(3)));
+                    macro_rules! rounded {
+                        ($q:literal) => {{
+                            let by = $load_float(by.add($q * ($bytes / 4)));
+                            $round($product($to_float(sums[$q]), by))
+                        }};
+                    }
+                    let words = $words(rounded!(0), rounded!(1));
+                    let values = $narrow(words, $words(rounded!(2), rounded!(3)));
                     $min($max(values, low), high)
                 }
             }
@@ -159,8 +161,9 @@ macro_rules! two_taps {
                 // SAFETY: the caller guarantees AVX2.
                 unsafe {
                     let zero = <$register>::splat(0);
-                    let wide = |a: $register, b| a.bytes(b).map(|pairs| pairs.bytes(zero));
-                    let ([[p0, p1], [p2, p3]], [[q0, q1], [q2, q3]]) = (wide(a, b), wide(c, d));
+                    let ([low, high], [second_low, second_high]) = (a.bytes(b), c.bytes(d));
+                    let ([p0, p1], [p2, p3]) = (low.bytes(zero), high.bytes(zero));
+                    let ([q0, q1], [q2, q3]) = (second_low.bytes(zero), second_high.bytes(zero));
                     [[p0, q0], [p1, q1], [p2, q2], [p3, q3]]
                 }
             }
@@ -168,8 +171,9 @@ macro_rules! two_taps {
             unsafe fn dot(sums: $register, taps: [$register; 2], weights: *const i8) -> $register {
                 // SAFETY: the caller guarantees AVX2 and two registers of weights.
                 unsafe {
-                    let [first, second] = [0, <$register>::BYTES]
-                        .map(|at| <$register>::load(weights.wrapping_add(at).cast()));
+                    let first = <$register>::load(weights.cast());
+                    let after = weights.wrapping_add(<$register>::BYTES);
+                    let second = <$register>::load(after.cast());
                     let sums = $add(sums, $madd(taps[0], first));
                     $add(sums, $madd(taps[1], second))
                 }
@@ -181,17 +185,16 @@ macro_rules! two_taps {
 two_taps!(__m256i, _mm256_madd_epi16, _mm256_add_epi32);
 two_taps!(__m128i, _mm_madd_epi16, _mm_add_epi32);
 
-/// The functions of an instruction set for one register, with the pixels that are computed at
-/// once: their sums, the taps and a few others fit in the registers.
+/// The function of an instruction set for one register.
 macro_rules! rows {
-    ($features:literal, $function:ident, $register:ty, $multiply:ty, $pixels:literal) => {
+    ($features:literal, $function:ident, $register:ty, $multiply:ty) => {
         /// # Safety
         /// See [`RowFunction`]; the machine has the instructions that this function enables.
         #[target_feature(enable = $features)]
-        unsafe fn $function<const W: usize, const S: usize>(work: &Row) {
+        unsafe fn $function<const W: usize, const S: usize, const L: usize>(work: &Row) {
             // SAFETY: this function enables the instructions of the register and of the
             // product; the caller guarantees the rest of the contract of `RowFunction`.
-            unsafe { row::<$register, $multiply, $pixels, W, S>(work) }
+            unsafe { row::<$register, $multiply, W, S, L>(work) }
         }
     };
 }
@@ -200,27 +203,24 @@ rows!(
     "avx512f,avx512bw,avx512vl,avx512vnni,avx2",
     vnni_64,
     __m512i,
-    Vnni,
-    4
+    Vnni
 );
 rows!(
     "avx512f,avx512bw,avx512vl,avx512vnni,avx2",
     vnni_32,
     __m256i,
-    Vnni,
-    4
+    Vnni
 );
 rows!(
     "avx512f,avx512bw,avx512vl,avx512vnni,avx2",
     vnni_16,
     __m128i,
-    Vnni,
-    4
+    Vnni
 );
-rows!("avx2,avxvnni", avx_vnni_32, __m256i, AvxVnni, 2);
-rows!("avx2,avxvnni", avx_vnni_16, __m128i, AvxVnni, 2);
-rows!("avx2", madd_32, __m256i, Madd, 2);
-rows!("avx2", madd_16, __m128i, Madd, 2);
+rows!("avx2,avxvnni", avx_vnni_32, __m256i, AvxVnni);
+rows!("avx2,avxvnni", avx_vnni_16, __m128i, AvxVnni);
+rows!("avx2", madd_32, __m256i, Madd);
+rows!("avx2", madd_16, __m128i, Madd);
 
 /// How an instruction set reads its input and weights.
 pub(super) fn variant(set: Available) -> Variant {
