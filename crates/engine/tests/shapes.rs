@@ -44,6 +44,8 @@ fn activation() -> impl Strategy<Value = Activation> {
         Just(Activation::None),
         Just(Activation::Relu),
         Just(Activation::Tanh),
+        Just(Activation::Sigmoid),
+        Just(Activation::Elu { alpha: 1.5 }),
         (-1.0..0.5_f32, 0.0..1.0_f32).prop_map(|(min, max)| Activation::Clip {
             min: Some(min),
             max: Some(max)
@@ -101,6 +103,35 @@ proptest! {
         let bias = bias.then(|| b.weights(&[channels], 0.5));
         let convolution = Operation::Conv2d { weights, bias, window, groups, activation };
         let y = b.step(convolution, &[x], &[batch, output[0], output[1], channels]);
+        check(&b.finish(&[y]), seed)?;
+    }
+
+    /// The windows with functions of their own, and channels of several blocks.
+    #[test]
+    fn depthwise_convolutions_agree(
+        [height, width] in [1..12_usize, 1..20_usize],
+        kernel in prop_oneof![Just(3_usize), Just(5)],
+        (stride, pad) in (1..3_usize, 0..3_usize),
+        channels in 1..150_usize,
+        activation in activation(),
+        seed in any::<u64>(),
+    ) {
+        let output = [height, width].map(|size| (size + 2 * pad).checked_sub(kernel));
+        let [Some(down), Some(across)] = output else { return Ok(()) };
+        let mut b = PlanBuilder::default();
+        let x = b.input_f32(&[2, height, width, channels]);
+        let weights = b.weights(&[channels, kernel, kernel, 1], 0.3);
+        let bias = Some(b.weights(&[channels], 0.5));
+        let window = Window {
+            kernel: [kernel; 2],
+            strides: [stride; 2],
+            pads: [pad; 2],
+            dilations: [1, 1],
+        };
+        let groups = channels;
+        let convolution = Operation::Conv2d { weights, bias, window, groups, activation };
+        let shape = [2, down / stride + 1, across / stride + 1, channels];
+        let y = b.step(convolution, &[x], &shape);
         check(&b.finish(&[y]), seed)?;
     }
 

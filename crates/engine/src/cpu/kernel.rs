@@ -6,7 +6,7 @@ use crate::instruction_set::{Available, InstructionSet};
 use crate::kernels::binary::{Broadcast, Select};
 use crate::kernels::convert::Scales;
 use crate::kernels::convolution::{ConvolutionShape, ScalarConvolution, WindowAxis};
-use crate::kernels::depthwise::Depthwise;
+use crate::kernels::depthwise::{Depthwise, VectorDepthwise};
 use crate::kernels::int8::{DepthwiseLayer, Stored, TiledLayer, WeightStorage};
 use crate::kernels::matmul::MatMul;
 use crate::kernels::movement::{Gather, Pad, StridedCopy};
@@ -24,6 +24,7 @@ pub(super) enum Kernel {
     Scalar(ScalarConvolution),
     Tiled(TiledConvolution),
     Depthwise(Depthwise),
+    VectorDepthwise(VectorDepthwise),
     MatMul(MatMul),
     Unary(Activation),
     Binary(BinaryOperator, Activation, Broadcast),
@@ -75,7 +76,10 @@ impl Kernel {
             let weights = &*widened(plan, weights);
             let bias = bias.map(|bias| floats(plan, bias));
             if shape.is_depthwise() && instruction_set.set() != InstructionSet::Scalar {
-                return Kernel::Depthwise(Depthwise::new(shape, weights, bias, activation));
+                return match VectorDepthwise::new(shape, weights, bias, activation, arithmetic) {
+                    Some(kernel) => Kernel::VectorDepthwise(kernel),
+                    None => Kernel::Depthwise(Depthwise::new(shape, weights, bias, activation)),
+                };
             }
             match TiledConvolution::new(shape, weights, bias, activation, arithmetic) {
                 Some(kernel) => Kernel::Tiled(kernel),

@@ -116,7 +116,10 @@ impl PreparedStep {
     pub(crate) fn shared(&self) -> bool {
         let divisible = matches!(
             self.kernel,
-            Kernel::Tiled(_) | Kernel::TiledInt8(_) | Kernel::DepthwiseInt8(_)
+            Kernel::Tiled(_)
+                | Kernel::VectorDepthwise(_)
+                | Kernel::TiledInt8(_)
+                | Kernel::DepthwiseInt8(_)
         );
         divisible && self.multiply_adds >= WORTH_SHARING
     }
@@ -151,6 +154,17 @@ impl PreparedStep {
                 let (input, output) = (read!(0), Output::new(write!()));
                 // SAFETY: the plan is valid, so that the slots have the sizes of the shape; the
                 // workers run disjoint units and `Workers::run` waits for all of them.
+                let run = |units| unsafe { kernel.run(input, output, units) };
+                match workers {
+                    Some(workers) if self.shared() => {
+                        workers.run(kernel.units(), &run);
+                    }
+                    _ => run(0..kernel.units()),
+                }
+            }
+            Kernel::VectorDepthwise(kernel) => {
+                let (input, output) = (read!(0), Output::new(write!()));
+                // SAFETY: as for `Kernel::Tiled`.
                 let run = |units| unsafe { kernel.run(input, output, units) };
                 match workers {
                     Some(workers) if self.shared() => {
@@ -269,6 +283,7 @@ impl PreparedStep {
         match &self.kernel {
             Kernel::Scalar(_)
             | Kernel::Tiled(_)
+            | Kernel::VectorDepthwise(_)
             | Kernel::TiledInt8(_)
             | Kernel::DepthwiseInt8(_)
             | Kernel::Shared => {}

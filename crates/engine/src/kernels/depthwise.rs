@@ -1,11 +1,16 @@
 //! Depthwise convolution on NHWC: each channel has its own kernel, so that adjacent
 //! channels are the lanes of a vector.
 
+mod row;
+mod vector;
+
+pub(crate) use self::vector::VectorDepthwise;
 use super::activation;
 use super::convolution::ConvolutionShape;
 use crate::plan::Activation;
 
-/// A depthwise convolution ready to run.
+/// A depthwise convolution as plain loops: products are added in the order of the kernel's rows
+/// and columns, and no multiply-add is fused.
 #[derive(Debug)]
 pub(crate) struct Depthwise {
     shape: ConvolutionShape,
@@ -66,4 +71,29 @@ impl Depthwise {
             activation::apply(self.activation, output);
         }
     }
+}
+
+/// Divides channels into blocks of the given sizes, the most first. Returns the first channel,
+/// the channels and the size of each. The last block may repeat channels of the block before it;
+/// only a layer with fewer channels than the least size has a block that is not full.
+pub(super) fn divide(channels: usize, sizes: &[usize]) -> Vec<(usize, usize, usize)> {
+    let mut blocks = Vec::new();
+    let mut first = 0;
+    while first < channels {
+        let left = channels - first;
+        let fits = |size: &&usize| **size <= channels;
+        let all = sizes.iter().rev().filter(fits).find(|&&size| size >= left);
+        match all.or(sizes.iter().find(fits)) {
+            Some(&size) => {
+                let start = first.min(channels - size);
+                blocks.push((start, size, size));
+                first = start + size;
+            }
+            None => {
+                blocks.extend(sizes.last().map(|&size| (0, channels, size)));
+                break;
+            }
+        }
+    }
+    blocks
 }

@@ -65,17 +65,10 @@ impl TiledConvolution {
     ) -> Option<Self> {
         let tiling = Tiling::of(arithmetic, shape.output[1])?;
         let taps = shape.axes[0].kernel * shape.axes[1].kernel * shape.depth;
-        let (low, high, activation) = match activation {
-            // Where a limit is 0, the vector clamp may give a zero of the other sign.
-            activation if arithmetic.exact => (f32::NEG_INFINITY, f32::INFINITY, activation),
-            Activation::None => (f32::NEG_INFINITY, f32::INFINITY, Activation::None),
-            Activation::Relu => (0.0, f32::INFINITY, Activation::None),
-            Activation::Clip { min, max } => (
-                min.unwrap_or(f32::NEG_INFINITY),
-                max.unwrap_or(f32::INFINITY),
-                Activation::None,
-            ),
-            other => (f32::NEG_INFINITY, f32::INFINITY, other),
+        // Where a limit is 0, the vector clamp may give a zero of the other sign.
+        let ([low, high], activation) = match arithmetic.exact {
+            true => (UNLIMITED, activation),
+            false => limits(activation),
         };
         let mut this = Self {
             shape,
@@ -279,11 +272,25 @@ impl TiledConvolution {
     }
 }
 
+const UNLIMITED: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
+
+/// The limits of an activation function, and the function that remains after them.
+pub(super) fn limits(activation: Activation) -> ([f32; 2], Activation) {
+    match activation {
+        Activation::Relu => ([0.0, f32::INFINITY], Activation::None),
+        Activation::Clip { min, max } => {
+            let [low, high] = UNLIMITED;
+            ([min.unwrap_or(low), max.unwrap_or(high)], Activation::None)
+        }
+        other => (UNLIMITED, other),
+    }
+}
+
 /// An output that several threads fill, each a disjoint part.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
-    start: *mut f32,
-    len: usize,
+    pub(super) start: *mut f32,
+    pub(super) len: usize,
 }
 
 impl Output {
@@ -295,8 +302,8 @@ impl Output {
     }
 }
 
-// SAFETY: the pointer is only written in `TiledConvolution::run`, whose caller guarantees
-// that no other thread accesses the same elements at the same time.
+// SAFETY: the pointer is only written in `TiledConvolution::run` and `VectorDepthwise::run`, whose
+// callers guarantee that no other thread accesses the same elements at the same time.
 unsafe impl Send for Output {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for Output {}

@@ -17,6 +17,7 @@ use super::{Form, Target};
 use crate::aligned_bytes::AlignedBytes;
 use crate::instruction_set::{Available, InstructionSet};
 use crate::kernels::convolution::ConvolutionShape;
+use crate::kernels::depthwise::divide;
 use crate::kernels::quantized::EpilogueKernel;
 
 /// Selects the instance of a function for a window's columns and stride.
@@ -324,31 +325,6 @@ impl DepthwiseLayer {
             self.epilogue.finish(multipliers, block.first, scale, sums);
         }
     }
-}
-
-/// Divides channels into blocks of the given sizes, the most first. Returns the first channel,
-/// the channels and the size of each. The last block may repeat channels of the block before it;
-/// only a layer with fewer channels than the least size has a block that is not full.
-fn divide(channels: usize, sizes: &[usize]) -> Vec<(usize, usize, usize)> {
-    let mut blocks = Vec::new();
-    let mut first = 0;
-    while first < channels {
-        let left = channels - first;
-        let fits = |size: &&usize| **size <= channels;
-        let all = sizes.iter().rev().filter(fits).find(|&&size| size >= left);
-        match all.or(sizes.iter().find(fits)) {
-            Some(&size) => {
-                let start = first.min(channels - size);
-                blocks.push((start, size, size));
-                first = start + size;
-            }
-            None => {
-                blocks.extend(sizes.last().map(|&size| (0, channels, size)));
-                break;
-            }
-        }
-    }
-    blocks
 }
 
 /// Appends a block's weights in the order of [`Row::weights`]; those of missing rows and channels

@@ -338,16 +338,20 @@ unsafe fn store<R: Register, const WHOLE: bool>(row: &Row, x: usize, sums: [R; 4
 #[inline(always)]
 unsafe fn store_sums<R: Register>(row: &Row, to: *mut i32, sums: [R; 4]) {
     let mut lanes = [0_i32; MOST / 4];
-    let count = R::BYTES / 4;
     for (quarter, sums) in sums.into_iter().enumerate() {
         // SAFETY: the caller guarantees the instructions and the output; `lanes` has at least
         // `R::BYTES` bytes. Only the block's channels are written.
         unsafe {
             sums.store(lanes.as_mut_ptr().cast());
-            for (lane, &sum) in lanes[..count].iter().enumerate() {
-                let channel = channel(quarter, lane);
-                if channel < row.channels {
-                    to.add(channel).write(sum);
+            for first in (0..R::BYTES / 4).step_by(4) {
+                // Four lanes are adjacent channels.
+                let channel = channel(quarter, first);
+                let count = row.channels.saturating_sub(channel);
+                let from = lanes.as_ptr().add(first);
+                match count {
+                    0 => {}
+                    1..4 => to.add(channel).copy_from_nonoverlapping(from, count),
+                    _ => to.add(channel).copy_from_nonoverlapping(from, 4),
                 }
             }
         }
