@@ -1,5 +1,7 @@
 //! Activation functions, element by element.
 
+mod exponential;
+
 use crate::plan::{Activation, Function};
 
 /// The activation function of one value. A NaN remains a NaN, so that the guard sees it.
@@ -16,15 +18,12 @@ pub(crate) fn at(activation: Activation, x: f32) -> f32 {
             }
         }
         Activation::Elu { alpha } => {
-            if x < 0.0 {
-                alpha * libm::expm1f(x)
-            } else {
-                x
-            }
+            let small = alpha * exponential::expm1_of_negative(at_most(x, 0.0));
+            if x < 0.0 { small } else { x }
         }
-        Activation::Sigmoid => 1.0 / (1.0 + libm::expf(-x)),
+        Activation::Sigmoid => exponential::sigmoid(x),
         Activation::HardSigmoid { alpha, beta } => at_most(at_least(alpha * x + beta, 0.0), 1.0),
-        Activation::Tanh => libm::tanhf(x),
+        Activation::Tanh => exponential::tanh(x),
         // ln(1 + exp(x)), of which exp(x) would overflow.
         Activation::Softplus => at_least(x, 0.0) + libm::log1pf(libm::expf(-x.abs())),
         Activation::Softsign => x / (1.0 + x.abs()),
@@ -81,10 +80,13 @@ fn at_most(x: f32, limit: f32) -> f32 {
 /// Applies the activation function to `data` in place.
 #[inline(always)]
 pub(crate) fn apply(activation: Activation, data: &mut [f32]) {
-    // One loop for each function, so that the simple ones are vectorised.
+    // One loop for each function, so that those without calls are vectorised; not `for_each`, which
+    // is not always inlined, and then lacks the caller's instruction set.
     macro_rules! each {
         ($activation:expr) => {
-            data.iter_mut().for_each(|x| *x = at($activation, *x))
+            for x in data {
+                *x = at($activation, *x);
+            }
         };
     }
     match activation {
