@@ -124,11 +124,14 @@ impl Kernel {
                 scale,
                 shift,
                 activation,
-            } => Kernel::Affine {
-                scale: floats(plan, *scale).to_vec(),
-                shift: floats(plan, *shift).to_vec(),
-                curve: *activation,
-            },
+            } => {
+                let [scale, shift] = [*scale, *shift].map(|id| repeated(floats(plan, id)));
+                Kernel::Affine {
+                    scale,
+                    shift,
+                    curve: *activation,
+                }
+            }
             Operation::Pool2d { kind, window } => {
                 Kernel::Pool(Pool::new(*kind, *window, shape(0), output))
             }
@@ -238,6 +241,11 @@ fn floats(plan: &Plan, id: ConstantId) -> &[f32] {
         ConstantData::F32(data) => data,
         _ => &[],
     }
+}
+
+/// The numbers several times if they are fewer than fill a few vectors.
+fn repeated(numbers: &[f32]) -> Vec<f32> {
+    numbers.repeat(64_usize.div_ceil(numbers.len().max(1)))
 }
 
 fn scales(

@@ -223,7 +223,8 @@ impl Select {
     }
 }
 
-/// `output = activation(input * scale + shift)` along the last axis.
+/// `output = activation(input * scale + shift)` along the last axis. `scale` and `shift` are those
+/// of the axis once or several times.
 #[inline(always)]
 pub(crate) fn affine(
     scale: &[f32],
@@ -236,8 +237,8 @@ pub(crate) fn affine(
         return;
     }
     for (row, input) in output
-        .chunks_exact_mut(scale.len())
-        .zip(input.chunks_exact(scale.len()))
+        .chunks_mut(scale.len())
+        .zip(input.chunks(scale.len()))
     {
         for (((o, &x), &scale), &shift) in row.iter_mut().zip(input).zip(scale).zip(shift) {
             *o = x * scale + shift;

@@ -10,6 +10,8 @@ pub(crate) trait Number: Copy {
     fn from_f32(value: f32) -> Self;
     /// From a wider integer: drops the higher bits, as numpy does.
     fn from_i64(value: i64) -> Self;
+    /// The same.
+    fn from_i32(value: i32) -> Self;
 }
 
 macro_rules! integer {
@@ -25,6 +27,9 @@ macro_rules! integer {
                 value as Self
             }
             fn from_i64(value: i64) -> Self {
+                value as Self
+            }
+            fn from_i32(value: i32) -> Self {
                 value as Self
             }
         }
@@ -43,6 +48,9 @@ impl Number for f32 {
         value
     }
     fn from_i64(value: i64) -> Self {
+        value as Self
+    }
+    fn from_i32(value: i32) -> Self {
         value as Self
     }
 }
@@ -74,13 +82,35 @@ pub(crate) fn quantize<T: Number>(
     x: &[f32],
     output: &mut [T],
 ) {
+    let bounds = [least, most].map(|limit| limit.saturating_sub(zero_point));
+    if bounds.iter().any(|bound| bound.unsigned_abs() > WHOLE) {
+        for (o, &x) in output.iter_mut().zip(x) {
+            // The cast to i32 and the addition saturate, so that nothing wraps.
+            let quantized = (x / scale).round_ties_even() as i32;
+            let quantized = quantized.saturating_add(zero_point).clamp(least, most);
+            *o = T::from_i64(i64::from(quantized));
+        }
+        return;
+    }
+    // The same without a cast that saturates, so that it is vectorised. The limits are whole
+    // numbers: clamping before rounding gives the same result as clamping after. `ROUNDER` is so
+    // large that a sum with it has no bits for a fraction: the addition rounds half to even.
+    let [low, high] = bounds.map(|bound| bound as f32);
+    let zero = (ROUNDER.to_bits().cast_signed()).wrapping_sub(zero_point);
     for (o, &x) in output.iter_mut().zip(x) {
-        // The cast to i32 and the addition saturate, so that nothing wraps.
-        let quantized = (x / scale).round_ties_even() as i32;
-        let quantized = quantized.saturating_add(zero_point).clamp(least, most);
-        *o = T::from_i64(i64::from(quantized));
+        let x = x / scale;
+        let x = if x.is_nan() { 0.0 } else { x };
+        let x = if x < low { low } else { x };
+        let x = if x > high { high } else { x };
+        let bits = (x + ROUNDER).to_bits().cast_signed();
+        *o = T::from_i32(bits.wrapping_sub(zero));
     }
 }
+
+/// 1.5 * 2^23.
+const ROUNDER: f32 = 12_582_912.0;
+/// Sums of [`ROUNDER`] and numbers up to this magnitude are exact but for the fraction.
+const WHOLE: u32 = 1 << 21;
 
 /// Scales along one axis.
 #[derive(Debug)]
