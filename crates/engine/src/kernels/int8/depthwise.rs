@@ -11,11 +11,12 @@ mod x86;
 
 use std::ops::Range;
 
-use self::tile::{GROUP, Limits, Row, RowFunction, channel};
+use self::tile::{GROUP, Limits, Row, RowFunction, Stored, channel};
 use super::packing::{Constants, within_i32};
 use super::{Form, Target};
 use crate::aligned_bytes::AlignedBytes;
 use crate::instruction_set::{Available, InstructionSet};
+use crate::kernels::activation;
 use crate::kernels::convolution::ConvolutionShape;
 use crate::kernels::depthwise::divide;
 use crate::kernels::quantized::EpilogueKernel;
@@ -230,41 +231,53 @@ impl DepthwiseLayer {
     /// - `output` has the sizes and the type of the layer's output.
     /// - During the call nothing else reads the output, or writes the elements of these rows.
     pub(crate) unsafe fn run(&self, input: &[i8], output: Target, scale: f32, units: Range<usize>) {
-        let stored = match self.epilogue {
+        let size = match self.epilogue {
             EpilogueKernel::Int8 { .. } => 1,
             EpilogueKernel::Float { .. } | EpilogueKernel::Dynamic { .. } => 4,
         };
         let [down, across] = &self.shape.axes;
         let channels = self.shape.groups;
         let [height, width] = self.shape.output;
-        assert_eq!(
-            input.len(),
-            self.shape.batch * down.size * across.size * channels
-        );
+        let picture = down.size * across.size * channels;
+        assert_eq!(input.len(), self.shape.batch * picture);
+        let length = width * channels;
         for unit in units {
-            let picture = unit / height * down.size * across.size * channels;
-            let row = unit * width * channels * stored;
+            debug_assert!((unit + 1) * length * size <= output.bytes);
+            let from = input.as_ptr().wrapping_add(unit / height * picture);
+            let to = output.start.wrapping_add(unit * length * size);
             for block in &self.blocks {
                 let work = Row {
-                    input: input
-                        .as_ptr()
-                        .cast::<u8>()
-                        .wrapping_add(picture + block.first),
-                    output: output.start.wrapping_add(row + block.first * stored),
-                    output_pixel: channels * stored,
+                    input: from.cast::<u8>().wrapping_add(block.first),
+                    output: to.wrapping_add(block.first * size),
+                    output_pixel: channels * size,
                     ..self.work(block, unit % height)
                 };
-                debug_assert!(row + width * channels * stored <= output.bytes);
                 // SAFETY: the machine has the instruction set that the function was chosen for.
                 // The input has every pixel of the shape and the caller guarantees the same of
                 // the output; a block's channels are those of the shape, and `new` packed
                 // weights, biases and multipliers for each of its lanes.
                 unsafe { (block.function)(&work) };
-                if stored == 4 {
-                    // SAFETY: the caller guarantees that nothing else uses this row's outputs.
-                    unsafe { self.finish(block, &work, scale) };
+            }
+            if size == 4 {
+                // SAFETY: the blocks have just written this row, which the caller guarantees that
+                // nothing else uses. The output is aligned for f32, its element type, and any
+                // bits are a valid f32.
+                let row = unsafe { std::slice::from_raw_parts_mut(to.cast(), length) };
+                self.finish(scale, row);
+            }
+        }
+    }
+
+    /// Converts a row of what the blocks stored to outputs, in place.
+    fn finish(&self, scale: f32, row: &mut [f32]) {
+        match self.epilogue {
+            EpilogueKernel::Float { curve } => activation::apply(curve, row),
+            EpilogueKernel::Dynamic { .. } => {
+                for pixel in row.chunks_exact_mut(self.shape.groups) {
+                    self.epilogue.finish(&self.multipliers, 0, scale, pixel);
                 }
             }
+            EpilogueKernel::Int8 { .. } => {}
         }
     }
 
@@ -283,13 +296,14 @@ impl DepthwiseLayer {
             0
         };
         static ZEROS: [[u8; MOST]; 2] = [[0; MOST], [0x80; MOST]];
-        let limits = match self.epilogue {
-            EpilogueKernel::Int8 { low, high } => Some(Limits {
+        let stored = match self.epilogue {
+            EpilogueKernel::Int8 { low, high } => Stored::Quantized(Limits {
                 low,
                 high,
                 flip: if self.offset { 0x80 } else { 0 },
             }),
-            EpilogueKernel::Float { .. } | EpilogueKernel::Dynamic { .. } => None,
+            EpilogueKernel::Float { .. } => Stored::Floats,
+            EpilogueKernel::Dynamic { .. } => Stored::Sums,
         };
         Row {
             input: std::ptr::null(),
@@ -306,23 +320,7 @@ impl DepthwiseLayer {
             multiplier: self.multiplier[block.sums..].as_ptr(),
             output: std::ptr::null_mut(),
             output_pixel: 0,
-            limits,
-        }
-    }
-
-    /// Converts the sums of a row of a block to f32 outputs, in place.
-    ///
-    /// # Safety
-    /// The row's function has just run, and nothing else uses the block's outputs of the row.
-    unsafe fn finish(&self, block: &Block, work: &Row, scale: f32) {
-        let multipliers = &self.multipliers[block.first..];
-        for x in 0..work.width {
-            let start = work.output.wrapping_add(x * work.output_pixel);
-            // SAFETY: the row's function has just written these 4-byte sums, and the caller
-            // guarantees that nothing else uses them. The output is aligned for f32, its element
-            // type, and any bits are a valid f32.
-            let sums = unsafe { std::slice::from_raw_parts_mut(start.cast(), block.channels) };
-            self.epilogue.finish(multipliers, block.first, scale, sums);
+            stored,
         }
     }
 }

@@ -34,6 +34,14 @@ unsafe impl Register for int8x16_t {
         self
     }
     #[inline(always)]
+    unsafe fn scale(self, multiplier: *const f32) -> Self {
+        // SAFETY: NEON is part of aarch64; the caller guarantees 4 multipliers.
+        unsafe {
+            let sums = vcvtq_f32_s32(vreinterpretq_s32_s8(self));
+            vreinterpretq_s8_f32(vmulq_f32(sums, vld1q_f32(multiplier)))
+        }
+    }
+    #[inline(always)]
     unsafe fn quantize(sums: [Self; 4], multiplier: *const f32, low: Self, high: Self) -> Self {
         // SAFETY: NEON is part of aarch64; the caller guarantees 16 multipliers.
         unsafe {

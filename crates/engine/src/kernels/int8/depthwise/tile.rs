@@ -19,6 +19,16 @@ pub(super) fn channel(quarter: usize, lane: usize) -> usize {
     lane / 4 * 16 + quarter * 4 + lane % 4
 }
 
+/// What is stored of the sums.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Stored {
+    Quantized(Limits),
+    /// The sums times their multipliers, in f32.
+    Floats,
+    /// The i32 sums.
+    Sums,
+}
+
 /// Quantized outputs: the limits, and what is added to the bits of each value: 0x80 for outputs
 /// that are stored plus 128.
 #[derive(Debug, Clone, Copy)]
@@ -56,8 +66,7 @@ pub(super) struct Row {
     pub(super) output: *mut u8,
     /// Bytes of a pixel of the output.
     pub(super) output_pixel: usize,
-    /// `None` stores the i32 sums.
-    pub(super) limits: Option<Limits>,
+    pub(super) stored: Stored,
 }
 
 /// Computes a row. [`function`](super::function) chooses one whose instructions the machine has.
@@ -72,7 +81,7 @@ pub(super) type RowFunction = unsafe fn(&Row);
 ///
 /// # Safety
 /// An implementation guarantees that `load` reads and `store` writes exactly `BYTES` bytes,
-/// that `quantize` reads `BYTES` multipliers, and that no other function accesses memory.
+/// that `quantize` reads `BYTES` multipliers and `scale` a quarter of them, and that no other function accesses memory.
 ///
 /// A caller of any function guarantees that the machine has the implementation's instruction
 /// set, and that this memory is accessible. No pointer has to be aligned to the register.
@@ -83,6 +92,8 @@ pub(super) unsafe trait Register: Copy {
     unsafe fn store(self, to: *mut u8);
     unsafe fn splat(byte: u8) -> Self;
     unsafe fn xor(self, other: Self) -> Self;
+    /// The sums of a quarter times their multipliers, as the bits of f32.
+    unsafe fn scale(self, multiplier: *const f32) -> Self;
     /// The sums of four quarters as quantized values of all channels, in order: multiplied,
     /// rounded half to even and clamped. Each product fits i32.
     unsafe fn quantize(sums: [Self; 4], multiplier: *const f32, low: Self, high: Self) -> Self;
@@ -316,8 +327,20 @@ unsafe fn store<R: Register, const WHOLE: bool>(row: &Row, x: usize, sums: [R; 4
     // SAFETY: the caller guarantees the instructions, the multipliers and the output; without
     // `WHOLE`, `buffer` has at least `R::BYTES` bytes, of which `row.channels` is at most as many.
     unsafe {
-        let Some(limits) = row.limits else {
-            return store_sums(row, to.cast(), sums);
+        let limits = match row.stored {
+            Stored::Quantized(limits) => limits,
+            Stored::Floats => {
+                let by = |quarter: usize| row.multiplier.wrapping_add(quarter * R::BYTES / 4);
+                let [a, b, c, d] = sums;
+                let scaled = [
+                    a.scale(by(0)),
+                    b.scale(by(1)),
+                    c.scale(by(2)),
+                    d.scale(by(3)),
+                ];
+                return store_sums(row, to.cast(), scaled);
+            }
+            Stored::Sums => return store_sums(row, to.cast(), sums),
         };
         let low = R::splat(limits.low.cast_unsigned());
         let high = R::splat(limits.high.cast_unsigned());
@@ -331,7 +354,7 @@ unsafe fn store<R: Register, const WHOLE: bool>(row: &Row, x: usize, sums: [R; 4
     }
 }
 
-/// Stores a pixel's sums in the order of the channels.
+/// Stores a pixel's sums, or as many f32, in the order of the channels.
 ///
 /// # Safety
 /// The machine has the instructions of `R`, and an i32 is writable for each channel of the block.

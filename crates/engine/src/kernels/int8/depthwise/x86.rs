@@ -22,7 +22,7 @@ unsafe trait Interleave: Register {
 macro_rules! register {
     (
         $register:ty, $bytes:literal,
-        $load:ident $store:ident $splat:ident $xor:ident $min:ident $max:ident,
+        $load:ident $store:ident $bits:ident $splat:ident $xor:ident $min:ident $max:ident,
         $to_float:ident $load_float:ident $product:ident $round:ident $words:ident $narrow:ident,
         $low8:ident $high8:ident $low16:ident $high16:ident
     ) => {
@@ -51,6 +51,11 @@ macro_rules! register {
             unsafe fn xor(self, other: Self) -> Self {
                 // SAFETY: the caller guarantees the instructions.
                 unsafe { $xor(self, other) }
+            }
+            #[inline(always)]
+            unsafe fn scale(self, by: *const f32) -> Self {
+                // SAFETY: the caller guarantees the instructions and the multipliers.
+                unsafe { $bits($product($to_float(self), $load_float(by))) }
             }
             #[inline(always)]
             unsafe fn quantize(sums: [Self; 4], by: *const f32, low: Self, high: Self) -> Self {
@@ -88,19 +93,19 @@ macro_rules! register {
 
 register!(
     __m128i, 16,
-    _mm_loadu_si128 _mm_storeu_si128 _mm_set1_epi8 _mm_xor_si128 _mm_min_epi8 _mm_max_epi8,
+    _mm_loadu_si128 _mm_storeu_si128 _mm_castps_si128 _mm_set1_epi8 _mm_xor_si128 _mm_min_epi8 _mm_max_epi8,
     _mm_cvtepi32_ps _mm_loadu_ps _mm_mul_ps _mm_cvtps_epi32 _mm_packs_epi32 _mm_packs_epi16,
     _mm_unpacklo_epi8 _mm_unpackhi_epi8 _mm_unpacklo_epi16 _mm_unpackhi_epi16
 );
 register!(
     __m256i, 32,
-    _mm256_loadu_si256 _mm256_storeu_si256 _mm256_set1_epi8 _mm256_xor_si256 _mm256_min_epi8 _mm256_max_epi8,
+    _mm256_loadu_si256 _mm256_storeu_si256 _mm256_castps_si256 _mm256_set1_epi8 _mm256_xor_si256 _mm256_min_epi8 _mm256_max_epi8,
     _mm256_cvtepi32_ps _mm256_loadu_ps _mm256_mul_ps _mm256_cvtps_epi32 _mm256_packs_epi32 _mm256_packs_epi16,
     _mm256_unpacklo_epi8 _mm256_unpackhi_epi8 _mm256_unpacklo_epi16 _mm256_unpackhi_epi16
 );
 register!(
     __m512i, 64,
-    _mm512_loadu_si512 _mm512_storeu_si512 _mm512_set1_epi8 _mm512_xor_si512 _mm512_min_epi8 _mm512_max_epi8,
+    _mm512_loadu_si512 _mm512_storeu_si512 _mm512_castps_si512 _mm512_set1_epi8 _mm512_xor_si512 _mm512_min_epi8 _mm512_max_epi8,
     _mm512_cvtepi32_ps _mm512_loadu_ps _mm512_mul_ps _mm512_cvtps_epi32 _mm512_packs_epi32 _mm512_packs_epi16,
     _mm512_unpacklo_epi8 _mm512_unpackhi_epi8 _mm512_unpacklo_epi16 _mm512_unpackhi_epi16
 );
