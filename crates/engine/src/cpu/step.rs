@@ -5,7 +5,9 @@ use super::kernel::Kernel;
 use super::memory::{MemoryMap, Slot, Views};
 use super::workers::Workers;
 use crate::ElementType;
-use crate::instruction_set::{Available, InstructionSet};
+use crate::instruction_set::Available;
+#[cfg(target_arch = "x86_64")]
+use crate::instruction_set::InstructionSet;
 use crate::kernels::activation;
 use crate::kernels::binary::affine;
 use crate::kernels::convert;
@@ -32,9 +34,41 @@ pub(crate) struct PreparedStep {
     inputs: Vec<Slot>,
     output: Slot,
     scratch: Slot,
-    /// Whether plain loops use AVX2. True only for instruction sets of x86-64 other than
-    /// scalar: all of them include AVX2.
-    wide: bool,
+    /// The instructions of plain loops.
+    loops: Loops,
+}
+
+/// The instructions that plain loops are compiled for. The results have the same bits.
+#[derive(Debug, Clone, Copy)]
+enum Loops {
+    /// Those of the architecture.
+    Plain,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Loops {
+    /// Those of an instruction set: on x86-64 each but the scalar one includes AVX2. Pools combine
+    /// a pixel's channels, often fewer than the longest vectors have lanes: with AVX-512 they were
+    /// left to a scalar remainder.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(unused_variables, reason = "for x86-64")
+    )]
+    fn of(set: Available, kernel: &Kernel) -> Self {
+        match set.set() {
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512Vnni if !matches!(kernel, Kernel::Pool(_)) => Self::Avx512,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512Vnni
+            | InstructionSet::Avx512
+            | InstructionSet::AvxVnni
+            | InstructionSet::Avx2 => Self::Avx2,
+            _ => Self::Plain,
+        }
+    }
 }
 
 /// Binds `$T` to a type of the slot's size and runs `$body`.
@@ -104,11 +138,11 @@ impl PreparedStep {
             name: step.name.clone(),
             multiply_adds,
             weights: kernel.stored(),
+            loops: Loops::of(instruction_set, &kernel),
             kernel,
             inputs,
             output: map.slot(Operand::Tensor(step.output)),
             scratch,
-            wide: cfg!(target_arch = "x86_64") && instruction_set.set() != InstructionSet::Scalar,
         }
     }
 
@@ -218,16 +252,17 @@ impl PreparedStep {
                     _ => run(0..kernel.units()),
                 }
             }
-            _ if self.wide => {
-                // SAFETY: the machine has AVX2: `wide` is set only for an available instruction
-                // set that includes it. The rest is the contract of this function.
+            _ => match self.loops {
+                // SAFETY: `loops` has the contract of this function.
+                Loops::Plain => unsafe { self.loops(views) },
+                // SAFETY: as above; the machine has AVX2: `Loops::of` selects it only for an
+                // available instruction set that includes it.
                 #[cfg(target_arch = "x86_64")]
-                unsafe {
-                    self.loops_avx2(views);
-                }
-            }
-            // SAFETY: `loops` has the contract of this function.
-            _ => unsafe { self.loops(views) },
+                Loops::Avx2 => unsafe { self.loops_avx2(views) },
+                // SAFETY: likewise for AVX-512 F, BW and VL.
+                #[cfg(target_arch = "x86_64")]
+                Loops::Avx512 => unsafe { self.loops_avx512(views) },
+            },
         }
     }
 
@@ -257,6 +292,17 @@ impl PreparedStep {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
     unsafe fn loops_avx2(&self, views: Views<'_>) {
+        // SAFETY: `loops` has the contract of `run`, which the caller guarantees here too.
+        unsafe { self.loops(views) }
+    }
+
+    /// [`loops`](Self::loops), compiled for AVX-512; the results have the same bits.
+    ///
+    /// # Safety
+    /// As for [`run`](Self::run), and the machine has AVX2 and AVX-512 F, BW and VL.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
+    unsafe fn loops_avx512(&self, views: Views<'_>) {
         // SAFETY: `loops` has the contract of `run`, which the caller guarantees here too.
         unsafe { self.loops(views) }
     }
