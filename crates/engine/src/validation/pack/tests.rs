@@ -36,11 +36,22 @@ proptest! {
             .collect();
         let frames: Vec<&[u8]> = pixels.chunks(size).collect();
         let png = pack(&frames, (width, height)).unwrap();
-        prop_assert!(unpack(&png, pixels.len()).as_deref() == Some(&pixels[..]));
+        let unpacked = unpack(&png, pixels.len()).map(|(pixels, _)| pixels);
+        prop_assert!(unpacked.as_deref() == Some(&pixels[..]));
         prop_assert!(unpack(&png, pixels.len() + 1).is_none());
         // A truncated file does not unpack.
         prop_assert!(unpack(&png[..png.len() / 2], pixels.len()).is_none());
     }
+}
+
+#[test]
+fn pictures_are_separated_and_joined() {
+    // Two pixels of two pictures of three channels.
+    let side_by_side = [1, 2, 3, 11, 12, 13, 4, 5, 6, 14, 15, 16];
+    let separate = unwoven(&side_by_side, 2, 3);
+    assert_eq!(separate, [1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15, 16]);
+    assert_eq!(woven(&separate, 2, 3), side_by_side);
+    assert_eq!(woven(&unwoven(&side_by_side, 4, 1), 4, 1), side_by_side);
 }
 
 #[test]
