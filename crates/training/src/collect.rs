@@ -10,7 +10,7 @@ use pilotage_simulator::{Appearance, CameraSpec, CarKind, Circuit, Random, Walls
 use pilotage_vision::VisionError;
 use rayon::prelude::*;
 
-use crate::dataset::{Dataset, normalised};
+use crate::dataset::{Dataset, Place, normalised};
 use crate::expert::Expert;
 use crate::policy::expert_answer;
 use crate::rollout::{Conditions, Drive};
@@ -87,6 +87,8 @@ pub fn conditions(seed: u64) -> Conditions {
 
 /// A drive with its disturbances.
 struct Episode {
+    /// Every drive has its own.
+    seed: u64,
     drive: Drive,
     frames: usize,
     /// Whether the drive has no disturbances.
@@ -104,6 +106,7 @@ impl Episode {
     fn new(seed: u64) -> Result<Self, VisionError> {
         let mut drive = Drive::new(&conditions(seed))?;
         Ok(Self {
+            seed,
             calm: drive.random().chance(0.5),
             drive,
             frames: 0,
@@ -206,7 +209,8 @@ pub fn collect(
             let answer = expert_answer(expert, &episode.drive);
             if has_frame && data.len() < end {
                 let label = normalised(f64::from(answer.0), f64::from(answer.1));
-                data.push(&episode.drive.picture, label);
+                let (drive, frame) = (episode.seed, episode.frames);
+                data.push_at(Place { drive, frame }, &episode.drive.picture, label);
             }
             episode.advance(has_frame, answer, student, share);
         }

@@ -27,11 +27,21 @@ pub struct Sample {
     pub mirrored: bool,
 }
 
+/// Where a picture was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The drive.
+    pub drive: u64,
+    /// The frame of the drive.
+    pub frame: usize,
+}
+
 /// Pictures of the network's input size, before normalization, and their labels.
 #[derive(Debug, Default)]
 pub struct Dataset {
     pictures: Vec<u8>,
     labels: Vec<[f32; OUTPUTS]>,
+    places: Vec<Place>,
 }
 
 impl Dataset {
@@ -40,6 +50,7 @@ impl Dataset {
         Self {
             pictures: Vec::with_capacity(count * PICTURE),
             labels: Vec::with_capacity(count),
+            places: Vec::with_capacity(count),
         }
     }
 
@@ -53,20 +64,35 @@ impl Dataset {
         self.labels.is_empty()
     }
 
-    /// Adds a picture of 66 rows of 200 RGB pixels with its normalised controls.
+    /// Adds a picture of 66 rows of 200 RGB pixels with its normalised controls, as the next frame of
+    /// the first drive.
     pub fn push(&mut self, picture: &[u8], label: [f32; OUTPUTS]) {
+        let frame = self.len();
+        self.push_at(Place { drive: 0, frame }, picture, label);
+    }
+
+    /// Adds a picture that was taken at `place`.
+    pub fn push_at(&mut self, place: Place, picture: &[u8], label: [f32; OUTPUTS]) {
         debug_assert_eq!(picture.len(), PICTURE);
         self.pictures.extend_from_slice(picture);
         self.labels.push(label);
+        self.places.push(place);
     }
 
-    /// Keeps one of every `every` pictures, beginning with the first.
-    pub fn thinned(&self, every: NonZeroUsize) -> Self {
+    /// The drives one after another, with one of every `every` pictures, beginning with the first.
+    pub fn by_drive(&self, every: NonZeroUsize) -> Self {
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_by_key(|&index| self.places[index]);
         let mut kept = Self::with_capacity(self.len().div_ceil(every.get()));
-        for index in (0..self.len()).step_by(every.get()) {
-            kept.push(self.picture(index), self.label(index));
+        for index in order.into_iter().step_by(every.get()) {
+            kept.push_at(self.places[index], self.picture(index), self.label(index));
         }
         kept
+    }
+
+    /// Where the picture with the index `index` was taken.
+    pub fn place(&self, index: usize) -> Place {
+        self.places[index]
     }
 
     /// The picture with the index `index`.

@@ -218,8 +218,7 @@ fn record(arguments: &Record) -> anyhow::Result<()> {
         |_| (),
     )?;
     let encoding = arguments.jpeg.map_or(Encoding::Png, Encoding::Jpeg);
-    let period = 0.05 * every.get() as f64;
-    recording::write(&arguments.out, &data.thinned(every), period, encoding)?;
+    recording::write(&arguments.out, &data.by_drive(every), encoding)?;
     Ok(())
 }
 

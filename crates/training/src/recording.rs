@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageError};
-use pilotage_dataset::{DatasetError, Note, Picture, Record, Recording};
+use pilotage_dataset::{DatasetError, Note, Picture, Record, Recording, write_domain};
+use pilotage_vehicle::Domain;
 use pilotage_vision::{Crop, Preprocess, VisionError, resize_recorded};
 
 use crate::dataset::{Dataset, normalised, physical};
@@ -164,26 +165,33 @@ impl Encoding {
     }
 }
 
-/// Writes `data` to `folder`, with `period` seconds between the images' times.
+/// The time between two frames of the simulator's camera, seconds.
+const PERIOD: f64 = 0.05;
+/// The time between two drives, seconds: enough for every reader to take them for two.
+const PAUSE: f64 = 10.0;
+
+/// Writes `data`, pictures of the simulator with the frames of each drive in order, to `folder`.
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn write(
-    folder: &Path,
-    data: &Dataset,
-    period: f64,
-    encoding: Encoding,
-) -> Result<(), RecordingError> {
+pub fn write(folder: &Path, data: &Dataset, encoding: Encoding) -> Result<(), RecordingError> {
     fs::create_dir_all(folder).map_err(|reason| file_error(folder, reason))?;
     let path = folder.join("data.csv");
     let file = File::create(&path).map_err(|reason| file_error(&path, reason))?;
     let mut lines = BufWriter::new(file);
     let failed = |reason| file_error(&path, reason);
     writeln!(lines, "{HEADER}").map_err(failed)?;
+    let mut time = 0.0;
     for index in 0..data.len() {
         let name = format!("{index:06}.{}", encoding.extension());
         let (v, w) = physical(data.label(index));
-        let time = index as f64 * period;
+        if let Some(before) = index.checked_sub(1).map(|before| data.place(before)) {
+            let place = data.place(index);
+            time += match place.drive == before.drive {
+                true => place.frame.saturating_sub(before.frame) as f64 * PERIOD,
+                false => PAUSE,
+            };
+        }
         writeln!(lines, "{name},{v},{w},{time:.3}").map_err(failed)?;
         let path = folder.join(name);
         let image = File::create(&path).map_err(|reason| file_error(&path, reason))?;
@@ -196,7 +204,8 @@ pub fn write(
             })?;
         image.flush().map_err(|reason| file_error(&path, reason))?;
     }
-    lines.flush().map_err(failed)
+    lines.flush().map_err(failed)?;
+    Ok(write_domain(folder, Domain::Simulated)?)
 }
 
 fn file_error(path: &Path, reason: io::Error) -> RecordingError {

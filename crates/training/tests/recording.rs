@@ -5,10 +5,11 @@
 use std::fs;
 use std::num::NonZeroUsize;
 
-use pilotage_dataset::DatasetError;
-use pilotage_training::dataset::{Dataset, physical};
+use pilotage_dataset::{DatasetError, Recording};
+use pilotage_training::dataset::{Dataset, Place, physical};
 use pilotage_training::network::PICTURE;
 use pilotage_training::recording::{Encoding, RecordingError, read, write};
+use pilotage_vehicle::Domain;
 
 fn folder_with(csv: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -26,7 +27,7 @@ fn a_data_set_is_read_back_as_it_was_written() {
             .collect();
         data.push(&picture, [0.1 * index as f32, 0.5 - 0.1 * index as f32]);
     }
-    write(folder.path(), &data, 0.05, Encoding::Png).unwrap();
+    write(folder.path(), &data, Encoding::Png).unwrap();
     let csv = fs::read_to_string(folder.path().join("data.csv")).unwrap();
     assert!(
         csv.starts_with("image_name,v,w,timestamp\n000000.png,6.5,0,0.000\n"),
@@ -51,7 +52,7 @@ fn jpeg_keeps_the_colours_of_single_columns() {
         .collect();
     let mut data = Dataset::default();
     data.push(&picture, [0.2, 0.5]);
-    write(folder.path(), &data, 0.05, Encoding::Jpeg(90)).unwrap();
+    write(folder.path(), &data, Encoding::Jpeg(90)).unwrap();
     assert!(folder.path().join("000000.jpg").is_file());
 
     let mut back = Dataset::default();
@@ -62,18 +63,42 @@ fn jpeg_keeps_the_colours_of_single_columns() {
     assert!(furthest.unwrap() < 24, "{furthest:?}");
 }
 
+/// Many cars drive at once, but a recording has one drive after another, with a pause between.
 #[test]
-fn thinning_keeps_every_third_picture() {
+fn drives_are_written_one_after_another() {
     let mut data = Dataset::default();
-    for index in 0..8u8 {
-        data.push(&vec![index; PICTURE], [f32::from(index), 0.5]);
+    for frame in 0..5 {
+        for drive in [7, 8] {
+            // The second drive loses a frame.
+            if (drive, frame) != (8, 2) {
+                let level = (10 * (drive - 7) + frame) as u8;
+                let place = Place {
+                    drive,
+                    frame: frame as usize,
+                };
+                data.push_at(place, &vec![level; PICTURE], [f32::from(level), 0.5]);
+            }
+        }
     }
-    let thin = data.thinned(NonZeroUsize::new(3).unwrap());
-    let kept: Vec<u8> = (0..thin.len())
-        .map(|index| thin.picture(index)[0])
+    let levels = |every: usize| -> Vec<u8> {
+        let kept = data.by_drive(NonZeroUsize::new(every).unwrap());
+        (0..kept.len())
+            .map(|index| kept.picture(index)[0])
+            .collect()
+    };
+    assert_eq!(levels(1), [0, 1, 2, 3, 4, 10, 11, 13, 14]);
+    assert_eq!(levels(3), [0, 3, 11]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let whole = data.by_drive(NonZeroUsize::MIN);
+    write(folder.path(), &whole, Encoding::Jpeg(90)).unwrap();
+    let recording = Recording::open(folder.path()).unwrap();
+    assert_eq!(recording.domain(), Some(Domain::Simulated));
+    let times: Vec<f64> = (recording.records().iter())
+        .filter_map(|record| record.time)
         .collect();
-    assert_eq!(kept, [0, 3, 6]);
-    assert_eq!(thin.label(2), [6.0, 0.5]);
+    let expected = [0.0, 0.05, 0.1, 0.15, 0.2, 10.2, 10.25, 10.35, 10.4];
+    assert_eq!(times, expected);
 }
 
 /// A camera's frame: the lower half is resized, and the upper half is not used.
