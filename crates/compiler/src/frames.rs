@@ -120,8 +120,12 @@ impl Frames {
         };
         let mut notes: Vec<_> = recording.notes().iter().map(ToString::to_string).collect();
         if chosen.len() < all {
+            let how = match choice {
+                Choice::Evenly(_) => "evenly chosen",
+                Choice::Runs(_) => "in runs of consecutive ones, evenly chosen",
+            };
             notes.push(format!(
-                "{}: {} of {all} pictures are used, evenly chosen (`max_frames` of [calibration], \
+                "{}: {} of {all} pictures are used, {how} (`max_frames` of [calibration], \
                  --max-frames)",
                 folder.display(),
                 chosen.len()

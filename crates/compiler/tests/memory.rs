@@ -343,7 +343,7 @@ fn a_rule_that_does_not_fit_the_model_is_named() {
         (
             "[\"throttle\"]",
             "[\"throttle\", \"steering\"]",
-            "as many elements",
+            "one element for each",
         ),
         (
             "[\"throttle\"]",
@@ -364,6 +364,16 @@ fn a_rule_that_does_not_fit_the_model_is_named() {
         ("pictures = 2\n", "pictures = 65\n", "must be 1 to 64"),
         ("\"reset\"", "\"go\"", "there is `hold`, `reset`, `stop`"),
         ("\"car\"", "\"h\"", "has two rules"),
+        (
+            "[\"throttle\"]",
+            "[\"throttle\", \"throttle\"]",
+            "there twice",
+        ),
+        (
+            "[[memory.signal]]",
+            "[[memory.state]]\ninput = \"c\"\noutput = \"h_next\"\n[[memory.signal]]",
+            "has this output already",
+        ),
         (
             "precision = \"fp32\"",
             "precision = \"int8-integer\"",

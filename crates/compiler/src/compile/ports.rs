@@ -151,7 +151,7 @@ pub(super) fn check_rules(
         let elements: usize = input.shape.iter().product();
         if input.element_type != ElementType::F32 || elements != rule.values.len() {
             let reason = format!(
-                "`{}` is {} {:?}; {} value(s) need float32 and as many elements",
+                "`{}` is {} {:?}, and `values` names {}: it must be float32 with one element for each",
                 input.name,
                 input.element_type,
                 input.shape,

@@ -65,6 +65,13 @@ impl Recipe {
             if !finite {
                 return wrong("start", "must be finite");
             }
+            let others = &memory.state[..index];
+            if others.iter().any(|other| other.output == state.output) {
+                return wrong(
+                    "output",
+                    "another [[memory.state]] has this output already; each input has one of its own",
+                );
+            }
         }
         Ok(())
     }
@@ -86,7 +93,17 @@ impl Recipe {
                     "must name at least one output's meaning".to_owned(),
                 );
             }
-            for value in &signal.values {
+            for (at, value) in signal.values.iter().enumerate() {
+                if signal.values[..at].contains(value) {
+                    return wrong(
+                        "values",
+                        format!(
+                            "\"{}\" is there twice, and both would be the latest answer; let the model \
+                             keep earlier ones as a state",
+                            value.name()
+                        ),
+                    );
+                }
                 if !self.output.iter().any(|output| output.meaning == *value) {
                     let known: Vec<String> = (self.output.iter())
                         .map(|output| format!("\"{}\"", output.meaning.name()))
