@@ -19,7 +19,7 @@ const SETS: [&str; 5] = ["scalar", "avx2", "avx_vnni", "avx512", "avx512_vnni"];
 /// The instruction sets that every CI machine has.
 const MUST_HAVE: &str = "scalar,avx2";
 /// The CPU minutes of the fuzzing step.
-const FUZZ_MINUTES: f64 = 3.0;
+const FUZZ_MINUTES: f64 = 2.0;
 
 /// The steps, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -44,7 +44,7 @@ pub enum Step {
     Package,
     /// The virtual car: the .deb on an emulated computer, with the most important faults
     VirtualCar,
-    /// Three CPU minutes of fuzzing
+    /// Two CPU minutes of fuzzing
     Fuzz,
 }
 
