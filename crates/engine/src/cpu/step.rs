@@ -3,7 +3,7 @@
 
 use super::kernel::Kernel;
 use super::memory::{MemoryMap, Slot, Views};
-use super::workers::Workers;
+use super::workers::{Workers, divide};
 use crate::ElementType;
 use crate::instruction_set::Available;
 #[cfg(target_arch = "x86_64")]
@@ -165,7 +165,8 @@ impl PreparedStep {
     ///   [`new`](Self::new).
     /// - Its inputs match their ports in element type and length.
     /// - No other slice of this memory is alive.
-    pub(crate) unsafe fn run(&self, views: Views<'_>, mut workers: Option<&mut Workers>) {
+    pub(crate) unsafe fn run(&self, views: Views<'_>, workers: Option<&mut Workers>) {
+        let mut workers = workers.filter(|_| self.shared());
         macro_rules! read {
             ($index:expr) => {
                 // SAFETY: the slots come from the map of `views`, as the caller guarantees.
@@ -189,23 +190,13 @@ impl PreparedStep {
                 // SAFETY: the plan is valid, so that the slots have the sizes of the shape; the
                 // workers run disjoint units and `Workers::run` waits for all of them.
                 let run = |units| unsafe { kernel.run(input, output, units) };
-                match workers {
-                    Some(workers) if self.shared() => {
-                        workers.run(kernel.units(), &run);
-                    }
-                    _ => run(0..kernel.units()),
-                }
+                divide(workers, kernel.units(), &run);
             }
             Kernel::VectorDepthwise(kernel) => {
                 let (input, output) = (read!(0), Output::new(write!()));
                 // SAFETY: as for `Kernel::Tiled`.
                 let run = |units| unsafe { kernel.run(input, output, units) };
-                match workers {
-                    Some(workers) if self.shared() => {
-                        workers.run(kernel.units(), &run);
-                    }
-                    _ => run(0..kernel.units()),
-                }
+                divide(workers, kernel.units(), &run);
             }
             Kernel::TiledInt8(kernel) => {
                 let packed: &[u8] = if kernel.in_place() {
@@ -217,12 +208,9 @@ impl PreparedStep {
                     let input = read!(0);
                     // SAFETY: the workers fill disjoint rows.
                     let fill = |rows| unsafe { kernel.stage(input, packed, rows) };
-                    match workers.as_deref_mut() {
-                        Some(workers) if self.shared() && self.scratch.len >= WORTH_FILLING => {
-                            workers.run(kernel.stage_rows(), &fill);
-                        }
-                        _ => fill(0..kernel.stage_rows()),
-                    }
+                    let workers = workers.as_deref_mut();
+                    let workers = workers.filter(|_| self.scratch.len >= WORTH_FILLING);
+                    divide(workers, kernel.stage_rows(), &fill);
                     // SAFETY: all rows are filled, and nothing writes to the scratch memory
                     // until the next inference.
                     unsafe { views.read(self.scratch) }
@@ -232,12 +220,7 @@ impl PreparedStep {
                 // SAFETY: as for `Kernel::Tiled`; `packed` is the output of `stage`, or the
                 // input and its slack.
                 let run = |units| unsafe { kernel.run(packed, output, scale, units) };
-                match workers {
-                    Some(workers) if self.shared() => {
-                        workers.run(kernel.units(), &run);
-                    }
-                    _ => run(0..kernel.units()),
-                }
+                divide(workers, kernel.units(), &run);
             }
             Kernel::DepthwiseInt8(kernel) => {
                 let input = read!(0);
@@ -245,12 +228,7 @@ impl PreparedStep {
                 let (output, scale) = unsafe { self.int8_output(kernel.ending(), views) };
                 // SAFETY: as for `Kernel::Tiled`.
                 let run = |units| unsafe { kernel.run(input, output, scale, units) };
-                match workers {
-                    Some(workers) if self.shared() => {
-                        workers.run(kernel.units(), &run);
-                    }
-                    _ => run(0..kernel.units()),
-                }
+                divide(workers, kernel.units(), &run);
             }
             _ => match self.loops {
                 // SAFETY: `loops` has the contract of this function.

@@ -23,6 +23,14 @@ const CALLER_SPINS: u32 = 500;
 /// Runs a range of units on one thread.
 type Part<'a> = &'a (dyn Fn(Range<usize>) + Sync);
 
+/// Runs `part` over all of `0..units`: on `workers`, or else on this thread.
+pub(crate) fn divide(workers: Option<&mut Workers>, units: usize, part: Part<'_>) {
+    match workers {
+        Some(workers) => workers.run(units, part),
+        None => part(0..units),
+    }
+}
+
 /// The current job. The caller writes it while no part is being run.
 #[derive(Clone, Copy)]
 struct Job {
