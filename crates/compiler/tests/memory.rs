@@ -8,7 +8,7 @@ use std::path::Path;
 use image::RgbImage;
 use pilotage_compiler::compile;
 use pilotage_engine::{
-    Bundle, CpuEngine, CpuOptions, Engine, Inputs, PictureForm, Port, TensorMut, TensorRef,
+    Buffer, Bundle, CpuEngine, CpuOptions, Engine, Inputs, PictureForm, Port, TensorMut, TensorRef,
     ValidationSet,
 };
 use pilotage_graph::{
@@ -286,27 +286,15 @@ fn frames_for_validation_hold_all_inputs() {
         // Two pictures, a state of two numbers and a signal of one.
         let sample = 2 * PIXELS * 3 + 3 * 4;
         assert!(validation.frames().iter().all(|it| it.len() == sample));
-        let manifest = &bundle.manifest;
         let mut engine = CpuEngine::new(&bundle.plan, CpuOptions::default()).unwrap();
-        let form_of_picture = PictureForm {
-            len: PIXELS * 3,
-            channels: 3,
-            interleaved: manifest.preprocessing["layout"] == "nhwc",
-        };
-        let ports = (engine.inputs().to_vec(), engine.outputs().to_vec());
-        let mut inputs = Inputs::new(
-            &manifest.memory().unwrap(),
-            form_of_picture,
-            (&ports.0, &ports.1),
-            &manifest.outputs,
-        )
-        .unwrap();
+        let mut inputs: Vec<Buffer> = engine.inputs().iter().map(Buffer::zeros).collect();
         let answer = |sample: &Vec<u8>| {
-            inputs.load(sample, 128).unwrap();
-            assert!(matches!(inputs.tensors()[0], TensorRef::I8(_)));
+            validation.fill(sample, 128, &mut inputs).unwrap();
+            assert!(matches!(inputs[0], Buffer::I8(_)));
+            let given: Vec<TensorRef<'_>> = inputs.iter().map(Buffer::as_ref).collect();
             let (mut drive, mut next) = ([0.0; 2], [0.0; 2]);
             let tensors = &mut [TensorMut::F32(&mut drive), TensorMut::F32(&mut next)];
-            engine.infer(&inputs.tensors(), tensors).unwrap();
+            engine.infer(&given, tensors).unwrap();
             [drive, next].concat()
         };
         let answers: Vec<Vec<f32>> = validation.frames().iter().map(answer).collect();

@@ -83,7 +83,6 @@ struct Signal {
 pub struct Inputs {
     form: PictureForm,
     count: usize,
-    axis: PictureAxis,
     after_gap: AfterGap,
     /// The pictures, the oldest first.
     history: Buffer,
@@ -128,7 +127,6 @@ impl Inputs {
         let mut made = Self {
             form,
             count,
-            axis: memory.axis,
             after_gap: memory.after_gap,
             history: Buffer::zeros(first),
             woven: weaves.then(|| Buffer::zeros(first)),
@@ -218,12 +216,6 @@ impl Inputs {
         all.map(Buffer::as_ref).collect()
     }
 
-    /// The inputs, copied.
-    pub fn buffers(&self) -> Vec<Buffer> {
-        let first = self.woven.as_ref().unwrap_or(&self.history);
-        [first].into_iter().chain(&self.others).cloned().collect()
-    }
-
     /// Keeps of the network's answers, all outputs concatenated, what the next frame's inputs need.
     /// Returns false if that is not finite, and forgets everything then: such a state would spoil all
     /// answers that follow.
@@ -260,48 +252,6 @@ impl Inputs {
         });
         others.flatten().flat_map(|x| x.to_le_bytes()).collect()
     }
-
-    /// The bytes of a sample.
-    pub fn sample_len(&self) -> usize {
-        let others = self.others.iter().map(|other| other.as_ref().len() * 4);
-        self.form.len * self.count + others.sum::<usize>()
-    }
-
-    /// Fills all inputs from a sample: the pictures, rows of pixels with values from 0 to 255, all
-    /// channels of a pixel side by side (pictures along an axis of their own one after the other, the
-    /// oldest first); then the elements of the other inputs as little-endian f32. `centre` is
-    /// subtracted from the pixels of an f32 input, and 128 from those of an i8 input. The memory of
-    /// earlier pictures is not filled: the next frame must not follow without a [`reset`](Self::reset).
-    ///
-    /// # Errors
-    /// If the sample has another length.
-    pub fn load(&mut self, sample: &[u8], centre: u8) -> Result<(), InputsError> {
-        let (expected, found) = (self.sample_len(), sample.len());
-        if found != expected {
-            return Err(InputsError::Sample { expected, found });
-        }
-        let (pictures, others) = sample.split_at(self.form.len * self.count);
-        let mut form = self.form;
-        if self.axis == PictureAxis::Channels {
-            form.len *= self.count;
-            form.channels *= self.count;
-        }
-        let centre = f32::from(centre);
-        match self.woven.as_mut().unwrap_or(&mut self.history) {
-            Buffer::F32(to) => place(form, pictures, to, |p| f32::from(p) - centre),
-            Buffer::I8(to) => place(form, pictures, to, |p| (p ^ 0x80).cast_signed()),
-            _ => {}
-        }
-        let mut words = others.as_chunks::<4>().0.iter();
-        for other in &mut self.others {
-            if let Buffer::F32(values) = other {
-                for (value, &word) in values.iter_mut().zip(&mut words) {
-                    *value = f32::from_le_bytes(word);
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// The pictures, with the oldest one dropped.
@@ -316,21 +266,6 @@ fn wrong(name: &str, reason: &'static str) -> InputsError {
     InputsError::Port {
         name: name.to_owned(),
         reason,
-    }
-}
-
-/// Writes pictures of interleaved channels in the form of the input.
-fn place<T>(form: PictureForm, pictures: &[u8], to: &mut [T], value: impl Fn(u8) -> T) {
-    let planes = match form.interleaved {
-        true => 1,
-        false => form.channels.max(1),
-    };
-    let size = form.len.max(1);
-    for (picture, to) in pictures.chunks(size).zip(to.chunks_mut(size)) {
-        let in_order = (0..planes).flat_map(|plane| picture.iter().skip(plane).step_by(planes));
-        for (to, &pixel) in to.iter_mut().zip(in_order) {
-            *to = value(pixel);
-        }
     }
 }
 

@@ -86,6 +86,7 @@ mod memory;
 mod output;
 pub mod plan;
 pub mod resample;
+mod sample;
 mod validation;
 mod weights;
 
@@ -103,4 +104,5 @@ pub use manifest::{Calibration, FrameSize, GateResult, Manifest, TensorRtRecipe,
 pub use memory::{AfterGap, MOST_PICTURES, Memory, PictureAxis, SignalRule, Start, StateRule};
 pub use output::{Bins, Decode, Meaning, Output};
 pub use plan::{Plan, PlanError};
+pub use sample::fill_inputs;
 pub use validation::{PackError, SampleForm, ValidationError, ValidationSet};

@@ -5,7 +5,10 @@ mod pack;
 
 use std::collections::BTreeMap;
 
-use crate::{Bundle, Gate, GateLimits, GateResult, Memory, Output, PictureAxis};
+use crate::{
+    Buffer, Bundle, Gate, GateLimits, GateResult, InputsError, Memory, Output, PictureAxis,
+    PictureForm, fill_inputs,
+};
 
 pub use pack::PackError;
 
@@ -66,6 +69,8 @@ fn woven(memory: &Memory) -> usize {
 #[derive(Debug, Clone)]
 pub struct ValidationSet {
     frames: Vec<Vec<u8>>,
+    /// That of the pixels that a frame has side by side.
+    form: PictureForm,
     gate: Gate,
     units: Vec<(String, f32)>,
 }
@@ -201,17 +206,35 @@ impl ValidationSet {
             };
             outputs.push((output, limits));
         }
+        let side_by_side = woven(&memory);
+        let form = PictureForm {
+            len: input.len() / (memory.pictures / side_by_side).max(1),
+            channels: channels * side_by_side,
+            interleaved: manifest
+                .preprocessing
+                .get("layout")
+                .is_none_or(|it| it != "nchw"),
+        };
         Ok(Self {
             frames,
+            form,
             gate: Gate::new(&lengths, &outputs, reference),
             units,
         })
     }
 
     /// The frames: pixels from 0 to 255, rows of interleaved channels; of an engine with a memory,
-    /// samples (see [`Inputs::load`](crate::Inputs::load)).
+    /// samples (see [`fill_inputs`]).
     pub fn frames(&self) -> &[Vec<u8>] {
         &self.frames
+    }
+
+    /// Fills an engine's inputs from one of the frames; see [`fill_inputs`].
+    ///
+    /// # Errors
+    /// If the frame does not fit them.
+    pub fn fill(&self, frame: &[u8], centre: u8, inputs: &mut [Buffer]) -> Result<(), InputsError> {
+        fill_inputs(frame, self.form, centre, inputs)
     }
 
     /// The errors of `answers` against fp32. Each frame's answer is its outputs in the model's

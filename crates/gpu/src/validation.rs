@@ -1,8 +1,6 @@
 //! The validation set of a plan, and the plan's answers to it.
 
-use pilotage_engine::{
-    Bundle, ElementType, Engine, EngineError, Port, TensorMut, TensorRef, ValidationSet,
-};
+use pilotage_engine::{Buffer, Bundle, Engine, EngineError, Port, TensorRef, ValidationSet};
 use sha2::{Digest, Sha256};
 
 use crate::engine::TensorRtEngine;
@@ -40,75 +38,21 @@ pub(crate) fn answers(
     engine: &mut NhwcAdapter<TensorRtEngine>,
     validation: &ValidationSet,
 ) -> Result<Vec<Vec<f32>>, EngineError> {
-    // An INT8 model takes pixels minus 128. The floating-point model that is made of it does too.
-    let picture = engine.inputs().first();
-    let is_int8 = picture.is_some_and(|port| port.element_type == ElementType::I8);
-    let pixels = picture.map_or(0, Port::len);
-    let others: Vec<usize> = engine.inputs().iter().skip(1).map(Port::len).collect();
-    let lengths: Vec<_> = (engine.outputs().iter())
-        .map(|port| (port.element_type, port.len()))
-        .collect();
+    let zeros = |ports: &[Port]| -> Vec<Buffer> { ports.iter().map(Buffer::zeros).collect() };
+    let (mut inputs, mut outputs) = (zeros(engine.inputs()), zeros(engine.outputs()));
     let mut all = Vec::new();
     for frame in validation.frames() {
-        let (bytes, floats): (Vec<i8>, Vec<f32>);
-        let (frame, numbers) = frame.split_at(pixels.min(frame.len()));
-        let mut numbers = numbers.as_chunks::<4>().0.iter();
-        let number = |len: &usize| -> Vec<f32> {
-            let numbers = numbers.by_ref().take(*len);
-            numbers.map(|&word| f32::from_le_bytes(word)).collect()
-        };
-        let others: Vec<Vec<f32>> = others.iter().map(number).collect();
-        let picture = match is_int8 {
-            true => {
-                bytes = frame
-                    .iter()
-                    .map(|&pixel| (pixel ^ 0x80).cast_signed())
-                    .collect();
-                TensorRef::I8(&bytes)
-            }
-            false => {
-                floats = frame.iter().map(|&pixel| f32::from(pixel)).collect();
-                TensorRef::F32(&floats)
-            }
-        };
-        let mut outputs: Vec<Output> = lengths
-            .iter()
-            .map(|&(element_type, length)| Output::new(element_type, length))
-            .collect();
-        let mut views: Vec<_> = outputs.iter_mut().map(Output::view).collect();
-        let others = others.iter().map(|other| TensorRef::F32(other));
-        let inputs: Vec<TensorRef<'_>> = [picture].into_iter().chain(others).collect();
-        engine.infer(&inputs, &mut views)?;
-        all.push(outputs.iter().flat_map(Output::to_f32).collect());
+        // An INT8 model takes pixels minus 128. The floating-point model that is made of it does too.
+        let filled = validation.fill(frame, 0, &mut inputs);
+        filled.map_err(|error| EngineError::Device {
+            reason: error.to_string(),
+        })?;
+        let tensors: Vec<TensorRef<'_>> = inputs.iter().map(Buffer::as_ref).collect();
+        let mut views: Vec<_> = outputs.iter_mut().map(Buffer::as_mut).collect();
+        engine.infer(&tensors, &mut views)?;
+        let numbers = outputs.iter().flat_map(Buffer::to_f64);
+        // Elements are f32 or i8.
+        all.push(numbers.map(|number| number as f32).collect());
     }
     Ok(all)
-}
-
-/// The buffer of an output.
-enum Output {
-    Floats(Vec<f32>),
-    Quantized(Vec<i8>),
-}
-
-impl Output {
-    fn new(element_type: ElementType, length: usize) -> Self {
-        match element_type {
-            ElementType::I8 => Self::Quantized(vec![0; length]),
-            _ => Self::Floats(vec![0.0; length]),
-        }
-    }
-
-    fn view(&mut self) -> TensorMut<'_> {
-        match self {
-            Self::Floats(values) => TensorMut::F32(values),
-            Self::Quantized(values) => TensorMut::I8(values),
-        }
-    }
-
-    fn to_f32(&self) -> Vec<f32> {
-        match self {
-            Self::Floats(values) => values.clone(),
-            Self::Quantized(values) => values.iter().map(|&value| f32::from(value)).collect(),
-        }
-    }
 }

@@ -1,7 +1,6 @@
 //! The engine's inputs during a measurement.
 
-use pilotage_engine::plan::PlanPort;
-use pilotage_engine::{Buffer, Bundle, ElementType, Inputs as FrameInputs, Port, ValidationSet};
+use pilotage_engine::{Buffer, Bundle, ElementType, Port, ValidationSet};
 use pilotage_vision::{Crop, Preprocess};
 use serde::Serialize;
 
@@ -49,20 +48,13 @@ impl Inputs {
 /// `None` if there are no frames or they do not fit this input.
 fn validation_frames(bundle: &Bundle) -> Option<Vec<Vec<Buffer>>> {
     let validation = ValidationSet::of(bundle).ok()?;
-    let preprocess: Preprocess =
-        serde_json::from_value(bundle.manifest.preprocessing.clone()).ok()?;
     let plan = &bundle.plan;
-    let ports = |ports: &[PlanPort]| ports.iter().map(|port| plan.port(port)).collect();
-    let (inputs, outputs): (Vec<Port>, Vec<Port>) = (ports(&plan.inputs), ports(&plan.outputs));
-    let manifest = &bundle.manifest;
-    let memory = manifest.memory().ok()?;
-    let form = preprocess.picture_form();
-    let mut filled =
-        FrameInputs::new(&memory, form, (&inputs, &outputs), &manifest.outputs).ok()?;
-    let tensors = |sample: &Vec<u8>| {
+    let tensors = |frame: &Vec<u8>| {
+        let inputs = plan.inputs.iter().map(|port| plan.port(port));
+        let mut tensors: Vec<Buffer> = inputs.map(|port| Buffer::zeros(&port)).collect();
         // An engine takes pixels, and 8-bit integers are pixels minus 128.
-        filled.load(sample, 0).ok()?;
-        Some(filled.buffers())
+        validation.fill(frame, 0, &mut tensors).ok()?;
+        Some(tensors)
     };
     validation.frames().iter().map(tensors).collect()
 }

@@ -1,23 +1,19 @@
 //! An engine that runs a network on samples.
 
 use pilotage_engine::{
-    AxisOrder, CpuEngine, CpuOptions, ElementType, Engine, Port, TensorMut, TensorRef,
+    AxisOrder, Buffer as InputBuffer, CpuEngine, CpuOptions, ElementType, Engine, InputsError,
+    PictureForm, Port, TensorMut, TensorRef, fill_inputs,
 };
 
 use super::{Buffer, Network, NetworkError};
-use crate::permute::permute;
 
 /// An engine with its buffers.
 pub(super) struct Runner {
     engine: CpuEngine,
-    /// Rows, columns and channels of each picture, if the engine's input is planar.
-    planes: Option<[usize; 3]>,
-    element_type: ElementType,
+    /// That of the pixels that a sample has side by side.
+    form: PictureForm,
     centre: u8,
-    /// Bytes of the pictures of a sample.
-    pictures: usize,
-    /// The other inputs.
-    others: Vec<Vec<f32>>,
+    inputs: Vec<InputBuffer>,
     pub(super) outputs: Vec<Buffer>,
 }
 
@@ -28,34 +24,28 @@ impl Runner {
             ..CpuOptions::default()
         };
         let engine = CpuEngine::new(&network.plan, options)?;
-        let [port, others @ ..] = engine.inputs() else {
-            return Err(NetworkError::Input {
-                expected: 0,
-                found: 0,
-            });
+        let wrong = |expected| NetworkError::Input { expected, found: 0 };
+        let port = engine.inputs().first().ok_or(wrong(0))?;
+        let interleaved = port.layout == AxisOrder::Nhwc || network.channels_last;
+        let (pictures, channels) = match port.shape[..] {
+            _ if interleaved => (1, 1),
+            [1, channels, _, _] => (1, channels),
+            [1, pictures, channels, _, _] => (pictures, channels),
+            _ => return Err(wrong(port.len())),
         };
-        let planes = match (port.layout, network.channels_last, &port.shape[..]) {
-            (AxisOrder::Nhwc, ..) | (_, true, _) => None,
-            (_, _, &[1, channels, rows, columns] | &[1, _, channels, rows, columns]) => {
-                Some([rows, columns, channels])
-            }
-            _ => {
-                return Err(NetworkError::Input {
-                    expected: port.len(),
-                    found: 0,
-                });
-            }
+        let form = PictureForm {
+            len: port.len() / pictures.max(1),
+            channels,
+            interleaved,
         };
         let buffer = |port: &Port| match port.element_type {
             ElementType::I8 => Buffer::I8(vec![0; port.len()]),
             _ => Buffer::F32(vec![0.0; port.len()]),
         };
         Ok(Self {
-            planes,
-            element_type: port.element_type,
+            form,
             centre: network.centre,
-            pictures: port.len(),
-            others: others.iter().map(|port| vec![0.0; port.len()]).collect(),
+            inputs: engine.inputs().iter().map(InputBuffer::zeros).collect(),
             outputs: engine.outputs().iter().map(buffer).collect(),
             engine,
         })
@@ -72,26 +62,12 @@ impl Runner {
     }
 
     pub(super) fn run(&mut self, sample: &[u8]) -> Result<(), NetworkError> {
-        let others: usize = self.others.iter().map(|other| other.len() * 4).sum();
-        let (expected, found) = (self.pictures + others, sample.len());
-        if found != expected {
-            return Err(NetworkError::Input { expected, found });
-        }
-        let (pixels, others) = sample.split_at(self.pictures);
-        let pixel_values = match &self.planes {
-            Some(shape) => {
-                let pictures = pixels.chunks(shape.iter().product::<usize>().max(1));
-                let planar = |picture| permute(picture, shape, &[2, 0, 1]);
-                pictures.flat_map(planar).collect()
-            }
-            None => pixels.to_vec(),
-        };
-        let mut words = others.as_chunks::<4>().0.iter();
-        for other in &mut self.others {
-            for (value, &word) in other.iter_mut().zip(&mut words) {
-                *value = f32::from_le_bytes(word);
-            }
-        }
+        fill_inputs(sample, self.form, self.centre, &mut self.inputs).map_err(
+            |error| match error {
+                InputsError::Sample { expected, found } => NetworkError::Input { expected, found },
+                other => other.into(),
+            },
+        )?;
         let mut output_views: Vec<TensorMut<'_>> = self
             .outputs
             .iter_mut()
@@ -100,22 +76,7 @@ impl Runner {
                 Buffer::I8(data) => TensorMut::I8(data),
             })
             .collect();
-        let (integers, floats): (Vec<i8>, Vec<f32>);
-        let picture = match self.element_type {
-            ElementType::I8 => {
-                let centred = pixel_values.iter().map(|&p| (p ^ 0x80).cast_signed());
-                integers = centred.collect();
-                TensorRef::I8(&integers)
-            }
-            _ => {
-                let centre = f32::from(self.centre);
-                let centred = pixel_values.iter().map(|&p| f32::from(p) - centre);
-                floats = centred.collect();
-                TensorRef::F32(&floats)
-            }
-        };
-        let others = self.others.iter().map(|other| TensorRef::F32(other));
-        let inputs: Vec<TensorRef<'_>> = [picture].into_iter().chain(others).collect();
+        let inputs: Vec<TensorRef<'_>> = self.inputs.iter().map(InputBuffer::as_ref).collect();
         self.engine.infer(&inputs, &mut output_views)?;
         Ok(())
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::fill_inputs;
 use crate::memory::{SignalRule, Start, StateRule};
 use crate::{AxisOrder, Meaning};
 
@@ -163,22 +164,32 @@ fn states_and_signals_come_from_the_answers() {
 #[test]
 fn a_sample_fills_all_inputs() {
     let (memory, ports, outputs) = recurrent();
-    let made = Inputs::new(&memory, INTERLEAVED, (&ports, &outputs), &[steering()]);
-    let mut inputs = made.unwrap();
-    assert_eq!(inputs.sample_len(), 4 + 3 * 4);
+    let mut inputs: Vec<Buffer> = ports.iter().map(Buffer::zeros).collect();
     let mut sample = vec![0, 128, 255, 129];
     for number in [0.5_f32, -1.5, 3.0] {
         sample.extend(number.to_le_bytes());
     }
-    inputs.load(&sample, 128).unwrap();
+    assert_eq!(sample.len(), 4 + 3 * 4);
+    fill_inputs(&sample, INTERLEAVED, 128, &mut inputs).unwrap();
     assert!(matches!(
-        inputs.tensors()[0],
+        inputs[0].as_ref(),
         TensorRef::I8([-128, 0, 127, 1])
     ));
-    assert_eq!(floats(inputs.tensors()[1]), [0.5]);
-    assert_eq!(floats(inputs.tensors()[2]), [-1.5, 3.0]);
-    assert_eq!(inputs.other_bytes(), sample[4..]);
-    assert!(inputs.load(&sample[1..], 128).is_err());
+    assert_eq!(floats(inputs[1].as_ref()), [0.5]);
+    assert_eq!(floats(inputs[2].as_ref()), [-1.5, 3.0]);
+    assert!(fill_inputs(&sample[1..], INTERLEAVED, 128, &mut inputs).is_err());
+
+    // The second part of a sample is what `Inputs` has at that frame.
+    let made = Inputs::new(&memory, INTERLEAVED, (&ports, &outputs), &[steering()]);
+    let mut made = made.unwrap();
+    made.advance(false);
+    assert!(made.remember(&[0.0, 0.0, -1.5, 3.0]));
+    sample.truncate(4);
+    sample.extend(made.other_bytes());
+    fill_inputs(&sample, INTERLEAVED, 128, &mut inputs).unwrap();
+    // 10 (2 * 0 + 0.5) + 1
+    assert_eq!(floats(inputs[1].as_ref()), [6.0]);
+    assert_eq!(floats(inputs[2].as_ref()), [-1.5, 3.0]);
 }
 
 #[test]
