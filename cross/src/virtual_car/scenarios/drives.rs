@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::json;
 
 use super::{in_state, judged, kind, slack};
@@ -45,20 +45,20 @@ fn through(guest: &mut Guest, far: f64) -> Result<f64> {
 }
 
 /// Checks the pulses before the car drove: the car was stopped throughout, disarmed at first, and
-/// in failsafe once armed.
+/// in failsafe once armed. The throttle's first slewed values may lie between failsafe and driving.
 fn began_well(pulses: &[Pulses]) -> Result<()> {
     let first = pulses
         .iter()
         .position(|pulses| !pulses.stands())
         .unwrap_or(pulses.len());
     let before = &pulses[..first];
+    let disarmed = before.iter().position(|pulses| pulses.disarmed());
+    let Some(disarmed) = disarmed else {
+        bail!("it never was disarmed: {before:?}");
+    };
     ensure!(
-        before.last().is_some_and(|last| last.failsafe()),
+        before[disarmed..].iter().any(|pulses| pulses.failsafe()),
         "it drove without failsafe first: {before:?}"
-    );
-    ensure!(
-        before.iter().any(|pulses| pulses.disarmed()),
-        "it never was disarmed: {before:?}"
     );
     Ok(())
 }
@@ -111,4 +111,32 @@ pub fn clock(guest: &mut Guest) -> Result<Row> {
     let stood = guest.stood(fault, deadline() * 2)?;
     let note = format!("drove on, at most {widest:.2} m off the line; then `pilotage stop`");
     Ok(judged(stood, deadline() + slack(), note))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pulses(values: &[(f32, f32)]) -> Vec<Pulses> {
+        let at = |(at, &(throttle, steering))| Pulses {
+            at,
+            throttle,
+            steering,
+        };
+        (0..).zip(values).map(at).collect()
+    }
+
+    #[test]
+    fn a_drive_begins_disarmed_and_in_failsafe() {
+        let neutral = (1498.16, 1498.16);
+        let ahead = (1560.0, 1503.04);
+        let armed = [(0.0, 0.0), (1498.16, 0.0), neutral];
+        // The throttle's first value may be too small to drive.
+        for begun in [&[][..], &[(1507.92, 1498.16), (1507.92, 1503.04)]] {
+            let good = [&armed[..], begun, &[ahead]].concat();
+            assert!(began_well(&pulses(&good)).is_ok(), "{good:?}");
+        }
+        assert!(began_well(&pulses(&[neutral, ahead])).is_err());
+        assert!(began_well(&pulses(&[(0.0, 0.0), ahead])).is_err());
+    }
 }
