@@ -9,7 +9,7 @@ use pilotage_compiler::read_model;
 use pilotage_config::{WriteError, write_atomically};
 use pilotage_graph::Graph;
 
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Place};
 use crate::network::{OUTPUTS, PICTURE};
 use crate::student::{Student, StudentError};
 
@@ -51,12 +51,12 @@ pub enum CheckpointError {
 
 /// The keys of the model's metadata for the numbers of finished rounds and of gathered frames.
 const ROUNDS: (&str, &str) = ("pilotage.training.rounds", "finished rounds");
-const FRAMES: (&str, &str) = ("pilotage.training.frames", "gathered frames");
+const FRAMES: (&str, &str) = ("pilotage.training.placed_frames", "gathered frames");
 /// The file of earlier versions that had the weights, and its first bytes.
 const EARLIER: (&str, &[u8]) = ("weights", b"PLTGWT01");
 
 /// A folder of checkpoints: `model.onnx` (of the last finished round), `model-N.onnx` of every round,
-/// and `frames` (all frames gathered so far, with their labels).
+/// and `frames` (all frames gathered so far, with their labels and drives).
 #[derive(Debug)]
 pub struct Checkpoint {
     folder: PathBuf,
@@ -108,11 +108,16 @@ impl Checkpoint {
         let mut file = BufReader::new(file);
         let mut picture = vec![0; PICTURE];
         for _ in 0..self.frames {
-            let mut label = [0; 4 * OUTPUTS];
-            file.read_exact(&mut label)
+            let mut place = [[0; 8]; 2];
+            let mut label = [[0; 4]; OUTPUTS];
+            file.read_exact(place.as_flattened_mut())
+                .and_then(|()| file.read_exact(label.as_flattened_mut()))
                 .and_then(|()| file.read_exact(&mut picture))
                 .map_err(|reason| at(&path, reason))?;
-            data.push(&picture, [float(&label[..4]), float(&label[4..])]);
+            let [drive, frame] = place.map(u64::from_le_bytes);
+            let frame = usize::try_from(frame).unwrap_or(usize::MAX);
+            let label = label.map(f32::from_le_bytes);
+            data.push_at(Place { drive, frame }, &picture, label);
         }
         Ok(())
     }
@@ -137,7 +142,7 @@ impl Checkpoint {
             .append(false)
             .open(&path)
             .map_err(|reason| at(&path, reason))?;
-        let record = (4 * OUTPUTS + PICTURE) as u64;
+        let record = (2 * 8 + 4 * OUTPUTS + PICTURE) as u64;
         append(
             file,
             record * self.frames as u64,
@@ -183,18 +188,15 @@ fn append(mut file: File, start: u64, data: &Dataset, first: usize) -> io::Resul
     file.seek(io::SeekFrom::Start(start))?;
     let mut file = BufWriter::new(file);
     for index in first..data.len() {
+        let Place { drive, frame } = data.place(index);
+        file.write_all(&drive.to_le_bytes())?;
+        file.write_all(&(frame as u64).to_le_bytes())?;
         for value in data.label(index) {
             file.write_all(&value.to_le_bytes())?;
         }
         file.write_all(data.picture(index))?;
     }
     file.flush()
-}
-
-fn float(bytes: &[u8]) -> f32 {
-    let mut array = [0; 4];
-    array.copy_from_slice(&bytes[..4]);
-    f32::from_le_bytes(array)
 }
 
 fn at(path: &Path, reason: io::Error) -> CheckpointError {

@@ -103,8 +103,10 @@ struct Episode {
 }
 
 impl Episode {
-    fn new(seed: u64) -> Result<Self, VisionError> {
-        let mut drive = Drive::new(&conditions(seed))?;
+    fn new(seed: u64, latency: Option<Duration>, pictures: usize) -> Result<Self, VisionError> {
+        let mut conditions = conditions(seed);
+        conditions.latency = latency.unwrap_or(conditions.latency);
+        let mut drive = Drive::new(&conditions, pictures)?;
         Ok(Self {
             seed,
             calm: drive.random().chance(0.5),
@@ -162,7 +164,20 @@ impl Episode {
     }
 }
 
-/// Adds `frames` labelled frames to `data`. `student` is the student and the probability
+/// The frames to collect.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// How many.
+    pub frames: usize,
+    /// The seed of the drives.
+    pub seed: u64,
+    /// The expert, which labels them.
+    pub expert: &'a Expert,
+    /// The time from a frame to the effect of its command; otherwise it is drawn for each drive.
+    pub latency: Option<Duration>,
+}
+
+/// Adds labelled frames to `data`. `student` is the student and the probability
 /// that the expert, not the student, drives a stretch of 5 to 29 frames. Without a student, the
 /// expert always drives. `tick` is called with the number of frames collected so far.
 ///
@@ -171,22 +186,25 @@ impl Episode {
 /// [`conditions`].
 pub fn collect(
     data: &mut Dataset,
-    frames: usize,
-    seed: u64,
-    expert: &Expert,
+    wanted: Wanted,
     mut student: Option<(&mut Student, f64)>,
     mut tick: impl FnMut(usize),
 ) -> Result<(), VisionError> {
+    let Wanted {
+        frames,
+        seed,
+        expert,
+        latency,
+    } = wanted;
+    let pictures = student.as_ref().map_or(1, |(it, _)| it.pictures());
+    let begin = |seed| Episode::new(seed, latency, pictures);
     let mut next = seed;
     let mut next_seed = || {
         next += 1;
         next
     };
     let seeds: Vec<u64> = (0..LANES).map(|_| next_seed()).collect();
-    let mut episodes: Vec<Episode> = seeds
-        .into_par_iter()
-        .map(Episode::new)
-        .collect::<Result<_, _>>()?;
+    let mut episodes: Vec<Episode> = seeds.into_par_iter().map(begin).collect::<Result<_, _>>()?;
     let share = student.as_ref().map_or(1.0, |(_, share)| *share);
     let end = data.len() + frames;
     let start = data.len();
@@ -198,10 +216,7 @@ pub fn collect(
         let students: Vec<Option<(f32, f32)>> = match &mut student {
             None => vec![None; LANES],
             Some((student, _)) => {
-                let pictures: Vec<&[u8]> = episodes
-                    .iter()
-                    .map(|e| e.drive.picture.as_slice())
-                    .collect();
+                let pictures: Vec<&[u8]> = episodes.iter().map(|e| e.drive.pictures()).collect();
                 student.answers(&pictures).into_iter().map(Some).collect()
             }
         };
@@ -210,7 +225,7 @@ pub fn collect(
             if has_frame && data.len() < end {
                 let label = normalised(f64::from(answer.0), f64::from(answer.1));
                 let (drive, frame) = (episode.seed, episode.frames);
-                data.push_at(Place { drive, frame }, &episode.drive.picture, label);
+                data.push_at(Place { drive, frame }, episode.drive.picture(), label);
             }
             episode.advance(has_frame, answer, student, share);
         }
@@ -222,7 +237,7 @@ pub fn collect(
             .collect();
         let fresh: Vec<(usize, Episode)> = fresh
             .into_par_iter()
-            .map(|(lane, seed)| Ok((lane, Episode::new(seed)?)))
+            .map(|(lane, seed)| Ok((lane, begin(seed)?)))
             .collect::<Result<_, VisionError>>()?;
         for (lane, episode) in fresh {
             episodes[lane] = episode;

@@ -1,5 +1,6 @@
 //! Pictures with the expected controls for each.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use crate::network::{OUTPUTS, PICTURE};
@@ -42,6 +43,10 @@ pub struct Dataset {
     pictures: Vec<u8>,
     labels: Vec<[f32; OUTPUTS]>,
     places: Vec<Place>,
+    /// For each picture, the one before it of the same drive, or itself.
+    previous: Vec<usize>,
+    /// The latest picture of each drive.
+    latest: BTreeMap<u64, usize>,
 }
 
 impl Dataset {
@@ -51,6 +56,8 @@ impl Dataset {
             pictures: Vec::with_capacity(count * PICTURE),
             labels: Vec::with_capacity(count),
             places: Vec::with_capacity(count),
+            previous: Vec::with_capacity(count),
+            latest: BTreeMap::new(),
         }
     }
 
@@ -71,9 +78,12 @@ impl Dataset {
         self.push_at(Place { drive: 0, frame }, picture, label);
     }
 
-    /// Adds a picture that was taken at `place`.
+    /// Adds a picture that was taken at `place`, after all others of the same drive.
     pub fn push_at(&mut self, place: Place, picture: &[u8], label: [f32; OUTPUTS]) {
         debug_assert_eq!(picture.len(), PICTURE);
+        let index = self.len();
+        let before = self.latest.insert(place.drive, index);
+        self.previous.push(before.unwrap_or(index));
         self.pictures.extend_from_slice(picture);
         self.labels.push(label);
         self.places.push(place);
@@ -98,6 +108,11 @@ impl Dataset {
     /// The picture with the index `index`.
     pub fn picture(&self, index: usize) -> &[u8] {
         &self.pictures[index * PICTURE..(index + 1) * PICTURE]
+    }
+
+    /// The picture `count` pictures before one in its drive, or the first of the drive.
+    pub fn before(&self, index: usize, count: usize) -> usize {
+        (0..count).fold(index, |index, _| self.previous[index])
     }
 
     /// All pictures, one after another.

@@ -43,7 +43,7 @@ pub fn drive(
             let Some((index, conditions)) = waiting.next() else {
                 break;
             };
-            let mut drive = Drive::new(conditions)?;
+            let mut drive = Drive::new(conditions, policy.pictures())?;
             let seconds = 20.0 + f64::from(laps) * conditions.circuit.length() / 3.0;
             drive.world = drive.world.with_limits(Limits { laps, seconds });
             running.push((index, drive));

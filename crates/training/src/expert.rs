@@ -20,6 +20,9 @@ pub struct Expert {
     pub look_ahead_time: f64,
     /// The time from the picture to the effect of the steering, seconds.
     pub delay: f64,
+    /// Whether it answers for the place where its command takes effect, which it computes from the
+    /// commands in flight, rather than for the place of the picture.
+    pub foresees: bool,
 }
 
 impl Default for Expert {
@@ -32,6 +35,19 @@ impl Default for Expert {
             look_ahead: 1.4,
             look_ahead_time: 0.32,
             delay: 0.038,
+            foresees: false,
+        }
+    }
+}
+
+impl Expert {
+    /// The expert for a known latency: it answers for the place where its command takes effect, and
+    /// for the time of a frame from there.
+    pub fn foreseeing() -> Self {
+        Self {
+            delay: 0.025,
+            foresees: true,
+            ..Self::default()
         }
     }
 }

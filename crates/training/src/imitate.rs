@@ -1,6 +1,7 @@
 //! Imitation learning, from gathering frames to a trained network.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use pilotage_learning::{Learner, LearningError, Training};
 use pilotage_simulator::{CarKind, Circuit, Random};
@@ -8,11 +9,11 @@ use pilotage_vision::VisionError;
 
 use crate::augment;
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::collect::collect;
+use crate::collect::{Wanted, collect};
 use crate::dataset::{Dataset, Sample, physical};
 use crate::evaluate::{self, drive};
 use crate::expert::Expert;
-use crate::network::{OUTPUTS, Statistics};
+use crate::network::{OUTPUTS, PICTURE, Statistics};
 use crate::policy::Policy;
 use crate::progress;
 use crate::student::{Student, StudentError, plain, write_planes};
@@ -37,6 +38,12 @@ pub struct Plan {
     pub rate: f64,
     /// The expert.
     pub expert: Expert,
+    /// The time from a frame to the effect of its command; otherwise it is drawn for each drive.
+    pub latency: Option<Duration>,
+    /// The number of pictures that the network sees: the present one, and those before it.
+    pub pictures: usize,
+    /// The model as which the network begins, instead of with random weights.
+    pub model: Option<PathBuf>,
     /// The folder for checkpoints.
     pub checkpoints: PathBuf,
     /// Whether to resume from the checkpoints there.
@@ -54,6 +61,9 @@ impl Default for Plan {
             batch: 128,
             rate: 1e-3,
             expert: Expert::default(),
+            latency: None,
+            pictures: 1,
+            model: None,
             checkpoints: PathBuf::from("target/training"),
             resume: false,
         }
@@ -75,6 +85,17 @@ pub enum ImitateError {
     /// The network cannot be trained.
     #[error(transparent)]
     Learning(#[from] LearningError),
+    /// The checkpoint's network sees another number of pictures.
+    #[error(
+        "the checkpoint's network sees {found} pictures, and not {wanted}: delete it, or train \
+         without --resume"
+    )]
+    Pictures {
+        /// The pictures of the checkpoint's network.
+        found: usize,
+        /// The pictures asked for.
+        wanted: usize,
+    },
     /// There are no frames, or the batch is empty.
     #[error("there is nothing to learn from: ask for at least one frame, round, epoch and a batch")]
     Nothing,
@@ -115,7 +136,16 @@ pub fn imitate(
     }
     let recorded = data.len();
     let mut checkpoint = Checkpoint::open(&plan.checkpoints, plan.resume)?;
-    let mut student = checkpoint.student.take();
+    let mut student = match (checkpoint.student.take(), &plan.model) {
+        (Some(student), _) => Some(student),
+        (None, Some(path)) => Some(Student::widened(path, plan.pictures).map_err(Box::new)?),
+        (None, None) => None,
+    };
+    if let Some(found) = (student.as_ref().map(Student::pictures)).filter(|&it| it != plan.pictures)
+    {
+        let wanted = plan.pictures;
+        return Err(ImitateError::Pictures { found, wanted });
+    }
     checkpoint.restore(data)?;
     for round in checkpoint.rounds..=plan.rounds {
         gather(plan, round, student.as_mut(), data)?;
@@ -123,7 +153,7 @@ pub fn imitate(
             Some(student) => student,
             None => {
                 let statistics = Statistics::measure(data.pictures());
-                Student::fresh(&statistics, plan.seed).map_err(Box::new)?
+                Student::fresh(&statistics, plan.pictures, plan.seed).map_err(Box::new)?
             }
         };
         let mut trained = train(plan, round, start, data)?;
@@ -146,8 +176,13 @@ fn gather(
     let bar = progress::bar(plan.frames, &format!("round {round}: driving"));
     // The expert's share halves with every round.
     let student = student.map(|student| (student, 0.5_f64.powi(round as i32)));
-    let seed = Random::stream(plan.seed, round as u64).bits() % (Circuit::UNSEEN / 2);
-    collect(data, plan.frames, seed, &plan.expert, student, |frames| {
+    let wanted = Wanted {
+        frames: plan.frames,
+        seed: Random::stream(plan.seed, round as u64).bits() % (Circuit::UNSEEN / 2),
+        expert: &plan.expert,
+        latency: plan.latency,
+    };
+    collect(data, wanted, student, |frames| {
         bar.set_position(frames as u64);
     })?;
     bar.finish();
@@ -192,8 +227,11 @@ fn train(
                 let sample = &samples[index];
                 let mut random = Random::stream(epoch_seed, sample.index as u64);
                 let values = augment::table(&plain, &mut random);
-                let picture = data.picture(sample.index);
-                write_planes(picture, &values, sample.mirrored, example.inputs[0]);
+                let inputs = example.inputs[0].chunks_exact_mut(PICTURE);
+                for (earlier, input) in (0..plan.pictures).rev().zip(inputs) {
+                    let picture = data.picture(data.before(sample.index, earlier));
+                    write_planes(picture, &values, sample.mirrored, input);
+                }
                 let wanted = data.wanted(sample);
                 example.targets.copy_from_slice(&wanted);
                 example.weights.copy_from_slice(&importance(wanted));
@@ -214,12 +252,15 @@ fn train(
 ///
 /// # Errors
 /// Never for the cameras used here.
-pub fn report(student: &mut Student) -> Result<(), VisionError> {
+pub fn report(student: &mut Student, latency: Option<Duration>) -> Result<(), VisionError> {
     let mut conditions: Vec<_> = Circuit::shipped("simple")
         .into_iter()
         .chain((0..11).map(|index| Circuit::random(Circuit::UNSEEN / 2 + index)))
         .map(|circuit| evaluate::plain(circuit, 1))
         .collect();
+    for conditions in &mut conditions {
+        conditions.latency = latency.unwrap_or(conditions.latency);
+    }
     for conditions in conditions.iter_mut().skip(6) {
         conditions.car = CarKind::Ackermann;
     }

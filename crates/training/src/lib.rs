@@ -24,3 +24,4 @@ pub mod recording;
 pub mod rollout;
 pub mod search;
 pub mod student;
+mod widen;

@@ -6,16 +6,18 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use pilotage_console::{print, printable};
+use pilotage_engine::MOST_PICTURES;
 use pilotage_training::architecture::NetworkKind;
 use pilotage_training::checkpoint::{CheckpointError, is_earlier};
 use pilotage_training::cloning::recipe::TrainingRecipe;
 use pilotage_training::cloning::score::ScoreTable;
 use pilotage_training::cloning::{self, Target};
-use pilotage_training::collect::collect;
+use pilotage_training::collect::{Wanted, collect};
 use pilotage_training::dataset::Dataset;
 use pilotage_training::evaluate::{Drove, drive, suites};
 use pilotage_training::expert::Expert;
@@ -118,7 +120,21 @@ struct Imitate {
     /// A short run to check that everything works; the model will hardly drive.
     #[arg(long, conflicts_with_all = ["rounds", "frames", "epochs", "last_epochs"])]
     quick: bool,
-    /// The model's file; engines/pilotnet.onnx, or needed with --data.
+    /// The time from a frame to the effect of its command, 0 to 500 ms. The expert then answers for
+    /// the place where its command takes effect. Otherwise the latency differs from drive to drive.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=500))]
+    latency: Option<u64>,
+    /// The number of pictures that the network sees: the present one, and those before it.
+    #[arg(
+        long, default_value_t = 1, conflicts_with = "data",
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=MOST_PICTURES as u64)
+    )]
+    pictures: usize,
+    /// Begin as this model, such as engines/pilotnet.onnx, instead of with random weights.
+    #[arg(long, value_name = "NAME.onnx")]
+    model: Option<PathBuf>,
+    /// The model's file; engines/pilotnet.onnx, or needed with --data, --latency, --pictures or
+    /// --model.
     #[arg(long)]
     out: Option<PathBuf>,
     /// Folder for checkpoints.
@@ -166,6 +182,9 @@ struct Record {
     /// the network should have done where it led itself.
     #[arg(long, value_name = "NAME.onnx")]
     driver: Option<PathBuf>,
+    /// The time from a frame to the effect of its command, as for `imitate`.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=500))]
+    latency: Option<u64>,
     /// Write JPEG of this quality, 1 to 100, instead of PNG.
     #[arg(long, value_name = "QUALITY", value_parser = clap::value_parser!(u8).range(1..=100))]
     jpeg: Option<u8>,
@@ -206,17 +225,16 @@ fn record(arguments: &Record) -> anyhow::Result<()> {
     let drive_frames = (arguments.frames.checked_mul(every.get()))
         .context("--frames times --every is too large")?;
     let mut data = Dataset::default();
-    let expert = Expert::default();
+    let (latency, expert) = latency_and_expert(arguments.latency);
     let mut driver = arguments.driver.as_deref().map(load).transpose()?;
     let driver = driver.as_mut().map(|driver| (driver, EXPERTS_SHARE));
-    collect(
-        &mut data,
-        drive_frames,
-        arguments.seed,
-        &expert,
-        driver,
-        |_| (),
-    )?;
+    let wanted = Wanted {
+        frames: drive_frames,
+        seed: arguments.seed,
+        expert: &expert,
+        latency,
+    };
+    collect(&mut data, wanted, driver, |_| ())?;
     let encoding = arguments.jpeg.map_or(Encoding::Png, Encoding::Jpeg);
     recording::write(&arguments.out, &data.by_drive(every), encoding)?;
     Ok(())
@@ -318,12 +336,28 @@ fn for_shell(path: &Path) -> String {
     }
 }
 
+/// A latency that is known, in milliseconds, is one that the expert can foresee.
+fn latency_and_expert(millis: Option<u64>) -> (Option<Duration>, Expert) {
+    let expert = match millis {
+        Some(_) => Expert::foreseeing(),
+        None => Expert::default(),
+    };
+    (millis.map(Duration::from_millis), expert)
+}
+
 fn learn(arguments: &Imitate) -> anyhow::Result<()> {
-    let out = match (&arguments.out, arguments.data.is_empty()) {
+    let is_shipped = arguments.data.is_empty()
+        && arguments.latency.is_none()
+        && arguments.pictures == 1
+        && arguments.model.is_none();
+    let out = match (&arguments.out, is_shipped) {
         (Some(out), _) => out.clone(),
         (None, true) => PathBuf::from("engines/pilotnet.onnx"),
-        (None, false) => anyhow::bail!("--data needs --out: the default is the shipped model"),
+        (None, false) => anyhow::bail!(
+            "--data, --latency, --pictures and --model need --out: the default is the shipped model"
+        ),
     };
+    let (latency, expert) = latency_and_expert(arguments.latency);
     let default_frames = match (arguments.data.is_empty(), arguments.quick) {
         (true, false) => 10_000,
         (true, true) => 1000,
@@ -345,6 +379,10 @@ fn learn(arguments: &Imitate) -> anyhow::Result<()> {
         rate: arguments.rate,
         checkpoints: arguments.checkpoints.clone(),
         resume: arguments.resume,
+        expert,
+        latency,
+        pictures: arguments.pictures,
+        model: arguments.model.clone(),
         ..Plan::default()
     };
     let mut data = Dataset::with_capacity((plan.rounds + 1) * plan.frames);
@@ -359,9 +397,15 @@ fn learn(arguments: &Imitate) -> anyhow::Result<()> {
             added.frames
         ));
     }
-    let student = imitate(&plan, &mut data, |_, student| Ok(report(student)?))?;
+    let student = imitate(&plan, &mut data, |_, student| Ok(report(student, latency)?))?;
     pilotage_config::write_atomically(&out, &student.graph()?.write())?;
     print(format_args!("wrote {}", out.display()));
+    if plan.pictures > 1 {
+        print(format_args!(
+            "its recipe is engines/pilotnet.toml with this model, and [memory] pictures = {}",
+            plan.pictures
+        ));
+    }
     Ok(())
 }
 

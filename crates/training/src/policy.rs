@@ -17,6 +17,14 @@ pub enum Policy<'a> {
 }
 
 impl Policy<'_> {
+    /// The number of pictures that it sees.
+    pub fn pictures(&self) -> usize {
+        match self {
+            Self::Expert(_) => 1,
+            Self::Student(student) => student.pictures(),
+        }
+    }
+
     /// Computes an answer for every car. A network first takes a picture with each car's camera;
     /// the answer is `None` if that frame was lost.
     ///
@@ -36,7 +44,7 @@ impl Policy<'_> {
         let answers: Vec<(f32, f32)> = match self {
             Self::Expert(expert) => drives.iter().map(|d| expert_answer(expert, d)).collect(),
             Self::Student(student) => {
-                let pictures: Vec<&[u8]> = drives.iter().map(|d| d.picture.as_slice()).collect();
+                let pictures: Vec<&[u8]> = drives.iter().map(Drive::pictures).collect();
                 student.answers(&pictures)
             }
         };
@@ -49,7 +57,15 @@ impl Policy<'_> {
 pub fn expert_answer(expert: &Expert, drive: &Drive) -> (f32, f32) {
     let world = &drive.world;
     let sight = sight(world.camera());
-    let (speed, yaw_rate) = expert.drive(world.circuit(), world.s(), world.pose(), sight);
+    let (s, pose, sight) = match expert.foresees {
+        false => (world.s(), world.pose(), sight),
+        true => {
+            let (s, pose) = drive.at_effect();
+            let gone = libm::remainder(s - world.s(), world.circuit().length());
+            (s, pose, sight - gone.max(0.0))
+        }
+    };
+    let (speed, yaw_rate) = expert.drive(world.circuit(), s, pose, sight);
     (speed as f32, yaw_rate as f32)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use pilotage_simulator::{Appearance, CameraSpec, CarKind, Circuit, Random, World};
+use pilotage_simulator::{Appearance, CameraSpec, CarKind, Circuit, Pose, Random, World};
 use pilotage_vehicle::{Controls, Mixer, Time};
 use pilotage_vision::{FrameView, PixelFormat, Preprocess, Vision, VisionError};
 
@@ -39,8 +39,11 @@ pub struct Conditions {
 pub struct Drive {
     /// The simulated world.
     pub world: World,
-    /// The last picture of the camera at the network's input size: rows of RGB.
-    pub picture: Vec<u8>,
+    /// The latest pictures of the camera at the network's input size, the oldest first: rows of RGB.
+    /// Before there are so many, the first stands for those before it.
+    pictures: Vec<u8>,
+    /// Whether no picture was taken yet.
+    is_fresh: bool,
     mixer: Mixer,
     vision: Vision,
     pixels: Vec<u8>,
@@ -54,11 +57,11 @@ pub struct Drive {
 }
 
 impl Drive {
-    /// A car at its start.
+    /// A car at its start, of which the network sees the latest `pictures` pictures.
     ///
     /// # Errors
     /// When the camera's frames are too small for the network.
-    pub fn new(conditions: &Conditions) -> Result<Self, VisionError> {
+    pub fn new(conditions: &Conditions, pictures: usize) -> Result<Self, VisionError> {
         let camera = &conditions.camera;
         let mixer = Mixer::simulated();
         let [s, offset, heading] = conditions.start;
@@ -85,7 +88,8 @@ impl Drive {
         });
         Ok(Self {
             world,
-            picture: vec![0; PICTURE],
+            pictures: vec![0; pictures.max(1) * PICTURE],
+            is_fresh: true,
             mixer,
             vision,
             pixels: vec![0; camera.width * rows * 3],
@@ -118,8 +122,58 @@ impl Drive {
             captured: self.world.now(),
             sequence: 0,
         };
-        self.vision.resize_to_u8(frame, &mut self.picture)?;
+        self.pictures.copy_within(PICTURE.., 0);
+        let latest = self.pictures.len() - PICTURE;
+        self.vision
+            .resize_to_u8(frame, &mut self.pictures[latest..])?;
+        if self.is_fresh {
+            let (earlier, first) = self.pictures.split_at_mut(latest);
+            for picture in earlier.chunks_exact_mut(PICTURE) {
+                picture.copy_from_slice(first);
+            }
+            self.is_fresh = false;
+        }
         Ok(true)
+    }
+
+    /// The latest pictures, the oldest first: rows of RGB.
+    pub fn pictures(&self) -> &[u8] {
+        &self.pictures
+    }
+
+    /// The latest picture: rows of RGB.
+    pub fn picture(&self) -> &[u8] {
+        &self.pictures[self.pictures.len() - PICTURE..]
+    }
+
+    /// The position along the line (metres) and the pose that the car will have when a command that
+    /// is sent now takes effect, by the commands in flight.
+    pub fn at_effect(&self) -> (f64, Pose) {
+        let mut car = self.world.car().clone();
+        let mut now = self.world.now();
+        let end = now + self.latency;
+        let mut command = self.command;
+        let mut drive_until = |time: Time, (steering, throttle): (f32, f32)| {
+            let steps = time.since(now).as_millis();
+            for _ in 0..steps {
+                car.step(steering, throttle, 1e-3);
+            }
+            now = now.max(time);
+        };
+        for &(effect, steering, throttle) in &self.pending {
+            if effect >= end {
+                break;
+            }
+            drive_until(effect, command);
+            command = (steering, throttle);
+        }
+        drive_until(end, command);
+        let pose = car.pose();
+        let near = self
+            .world
+            .circuit()
+            .nearest([pose.x, pose.y], Some(self.world.s()));
+        (near.s, pose)
     }
 
     /// Sends the command for the current picture: speed (m/s), yaw rate (rad/s).

@@ -12,7 +12,7 @@ use pilotage_training::expert::Expert;
 use pilotage_training::imitate::{Plan, imitate};
 use pilotage_training::policy::Policy;
 
-fn expert_drives(car: CarKind, latency: Duration) -> Vec<Drove> {
+fn expert_drives(expert: Expert, car: CarKind, latency: Duration) -> Vec<Drove> {
     let circuits = Circuit::shipped_names()
         .iter()
         .filter_map(|name| Circuit::shipped(name));
@@ -24,7 +24,7 @@ fn expert_drives(car: CarKind, latency: Duration) -> Vec<Drove> {
             conditions
         })
         .collect();
-    let mut policy = Policy::Expert(Expert::default());
+    let mut policy = Policy::Expert(expert);
     let drives = drive(&mut policy, &conditions, 1).unwrap();
     assert_eq!(drives.len(), Circuit::shipped_names().len());
     drives
@@ -33,7 +33,7 @@ fn expert_drives(car: CarKind, latency: Duration) -> Vec<Drove> {
 #[test]
 fn the_expert_laps_every_shipped_circuit_close_to_the_line() {
     for car in [CarKind::Unicycle, CarKind::Ackermann] {
-        for drove in expert_drives(car, Duration::ZERO) {
+        for drove in expert_drives(Expert::default(), car, Duration::ZERO) {
             assert!(drove.done, "{drove:?}");
             assert!(
                 drove.deviation[0] < 0.03 && drove.deviation[1] < 0.10,
@@ -45,8 +45,21 @@ fn the_expert_laps_every_shipped_circuit_close_to_the_line() {
 
 #[test]
 fn the_expert_drives_with_a_tenth_of_a_second_of_latency() {
-    for drove in expert_drives(CarKind::Ackermann, Duration::from_millis(100)) {
+    let latency = Duration::from_millis(100);
+    for drove in expert_drives(Expert::default(), CarKind::Ackermann, latency) {
         assert!(drove.done, "{drove:?}");
+    }
+}
+
+#[test]
+fn an_expert_that_foresees_its_latency_drives_as_without_it() {
+    let latency = Duration::from_millis(100);
+    let foreseen = expert_drives(Expert::foreseeing(), CarKind::Unicycle, latency);
+    let late = expert_drives(Expert::default(), CarKind::Unicycle, latency);
+    for (foreseen, late) in foreseen.iter().zip(&late) {
+        let mean = foreseen.deviation[0];
+        assert!(foreseen.done && mean < 0.03, "{foreseen:?}");
+        assert!(mean < late.deviation[0], "{foreseen:?} {late:?}");
     }
 }
 

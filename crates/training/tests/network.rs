@@ -17,7 +17,7 @@ fn graph() -> Graph {
         mean: [0.25, 0.5, 0.75],
         variance: [0.01, 0.02, 0.03],
     };
-    Student::fresh(&statistics, 11).unwrap().graph().unwrap()
+    Student::fresh(&statistics, 1, 11).unwrap().graph().unwrap()
 }
 
 #[test]
