@@ -18,5 +18,6 @@ pub mod operator;
 pub mod race;
 pub mod record;
 pub mod replay;
+pub mod shell;
 pub mod trim;
 pub mod why;

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use pilotage::commands::{
     bench, check, compile, data, doctor, drive, evaluate, film, gamepad, gpu_engine, gpu_plan,
-    guard, inspect, log, operator, race, record, replay, trim, why,
+    guard, inspect, log, operator, race, record, replay, shell, trim, why,
 };
 
 /// Drives a car with a driving policy in ONNX.
@@ -73,6 +73,10 @@ enum Command {
     Bench(bench::Options),
     /// Show what this machine has and lacks for driving, and how to fix each problem
     Doctor(doctor::Options),
+    /// Print the completions of this command line for a shell
+    Completions(shell::CompletionsOptions),
+    /// Write this program's manual pages to a folder
+    Man(shell::ManOptions),
 }
 
 fn main() -> ExitCode {
@@ -114,6 +118,8 @@ fn run() -> ExitCode {
         Command::GpuPlan(options) => gpu_plan::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Doctor(options) => doctor::run(&options),
+        Command::Completions(options) => Ok(shell::completions(&options, Cli::command())),
+        Command::Man(options) => shell::man(&options, Cli::command()),
     };
     result.unwrap_or_else(|error| {
         pilotage_console::say_always(format_args!("error: {error:#}"));

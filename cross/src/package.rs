@@ -100,6 +100,7 @@ pub fn make(
         folder.join("licences.txt"),
         licences::text(checkout, architecture.target())?,
     )?;
+    write_manual(checkout, &folder.join("man"))?;
     let mut compatible = true;
     for program in PROGRAMS {
         let path = built(checkout, architecture, program);
@@ -134,6 +135,22 @@ pub fn make(
         bail!("cargo-deb failed; see its output above");
     }
     Ok((package, compatible))
+}
+
+/// Writes the manual pages. The program of this machine does it, because that of the package may be
+/// for another; its release build is usually there.
+fn write_manual(checkout: &Checkout, folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    let written = Invocation::new("cargo run --quiet --release --package pilotage -- man")
+        .path(folder)
+        .within(checkout.root())
+        .succeeds()?;
+    match written {
+        true => Ok(()),
+        false => bail!("the manual pages cannot be written; see the output above"),
+    }
 }
 
 /// The path of a built program.

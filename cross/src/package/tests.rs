@@ -24,7 +24,7 @@ const UNITS: [&str; 4] = [
 const OPTED_IN: usize = 3;
 
 /// Files that have to be in the package; it contains more.
-const CONTENTS: [&str; 25] = [
+const CONTENTS: [&str; 29] = [
     "etc/pilotage/car.toml",
     "lib/systemd/system/pilotage-engine.service",
     "lib/systemd/system/pilotage-guard.service",
@@ -35,6 +35,7 @@ const CONTENTS: [&str; 25] = [
     "usr/bin/pilotage-guard",
     "usr/lib/sysusers.d/pilotage.conf",
     "usr/lib/tmpfiles.d/pilotage.conf",
+    "usr/share/bash-completion/completions/pilotage",
     "usr/share/doc/pilotage/LICENSE-APACHE",
     "usr/share/doc/pilotage/LICENSE-MIT",
     "usr/share/doc/pilotage/OFL.txt",
@@ -43,6 +44,8 @@ const CONTENTS: [&str; 25] = [
     "usr/share/doc/pilotage/licences.txt",
     "usr/share/doc/pilotage/log-lines.md",
     "usr/share/doc/pilotage/safety.md",
+    "usr/share/fish/vendor_completions.d/pilotage.fish",
+    "usr/share/man/man1/pilotage-drive.1.gz",
     "usr/share/pilotage/cars/donkeycar.toml",
     "usr/share/pilotage/cars/jetracer.toml",
     "usr/share/pilotage/opt-in/argus-restart.conf",
@@ -50,6 +53,7 @@ const CONTENTS: [&str; 25] = [
     "usr/share/pilotage/opt-in/hardware-watchdog.conf",
     "usr/share/pilotage/opt-in/jetson-clocks.conf",
     "usr/share/pilotage/opt-in/pwm-pins.conf",
+    "usr/share/zsh/vendor-completions/_pilotage",
 ];
 
 /// The requirements of these tests.

@@ -1,0 +1,2 @@
+# The completions of the installed version.
+pilotage completions fish | source

@@ -1,0 +1,3 @@
+#compdef pilotage
+# The completions of the installed version.
+source <(pilotage completions zsh)
