@@ -149,16 +149,17 @@ impl Episode {
                 random.range(-3.0, 3.0) as f32,
             );
         }
-        let (mut speed, mut yaw_rate) = match student {
+        let wanted = match student {
             Some(student) if !self.expert_drives => student,
             _ => expert,
         };
-        if self.disturbed > 0 {
-            speed *= self.disturbance.0;
-            yaw_rate += self.disturbance.1;
-        }
+        let (speed, yaw_rate) = wanted;
+        let given = match self.disturbed > 0 {
+            true => (speed * self.disturbance.0, yaw_rate + self.disturbance.1),
+            false => wanted,
+        };
         if has_frame {
-            self.drive.answer(speed, yaw_rate);
+            self.drive.answer_disturbed(wanted, given);
         }
         self.drive.advance();
     }

@@ -52,8 +52,18 @@ pub struct Drive {
     dropped: f64,
     random: Random,
     /// Commands in flight, each with the time of its effect.
-    pending: VecDeque<(Time, f32, f32)>,
-    command: (f32, f32),
+    pending: VecDeque<(Time, Command)>,
+    command: Command,
+}
+
+/// Steering and throttle.
+type Levers = (f32, f32);
+
+/// A command: what the driver wanted, and what the car gets.
+#[derive(Debug, Clone, Copy)]
+struct Command {
+    wanted: Levers,
+    given: Levers,
 }
 
 impl Drive {
@@ -82,10 +92,14 @@ impl Drive {
             rows as u32,
             PixelFormat::Rgb8,
         )?;
-        let command = mixer.mix(Controls::Twist {
+        let rolling = mixer.mix(Controls::Twist {
             speed: conditions.speed as f32,
             yaw_rate: 0.0,
         });
+        let command = Command {
+            wanted: rolling,
+            given: rolling,
+        };
         Ok(Self {
             world,
             pictures: vec![0; pictures.max(1) * PICTURE],
@@ -147,25 +161,26 @@ impl Drive {
     }
 
     /// The position along the line (metres) and the pose that the car will have when a command that
-    /// is sent now takes effect, by the commands in flight.
+    /// is sent now takes effect, by the commands in flight. Disturbances are not foreseen: no
+    /// picture shows them yet.
     pub fn at_effect(&self) -> (f64, Pose) {
         let mut car = self.world.car().clone();
         let mut now = self.world.now();
         let end = now + self.latency;
-        let mut command = self.command;
-        let mut drive_until = |time: Time, (steering, throttle): (f32, f32)| {
+        let mut command = self.command.wanted;
+        let mut drive_until = |time: Time, (steering, throttle): Levers| {
             let steps = time.since(now).as_millis();
             for _ in 0..steps {
                 car.step(steering, throttle, 1e-3);
             }
             now = now.max(time);
         };
-        for &(effect, steering, throttle) in &self.pending {
+        for &(effect, next) in &self.pending {
             if effect >= end {
                 break;
             }
             drive_until(effect, command);
-            command = (steering, throttle);
+            command = next.wanted;
         }
         drive_until(end, command);
         let pose = car.pose();
@@ -178,24 +193,31 @@ impl Drive {
 
     /// Sends the command for the current picture: speed (m/s), yaw rate (rad/s).
     pub fn answer(&mut self, speed: f32, yaw_rate: f32) {
-        let (steering, throttle) = self.mixer.mix(Controls::Twist { speed, yaw_rate });
+        self.answer_disturbed((speed, yaw_rate), (speed, yaw_rate));
+    }
+
+    /// Like [`answer`](Self::answer), but the car gets another command than the driver wants.
+    pub fn answer_disturbed(&mut self, wanted: (f32, f32), given: (f32, f32)) {
+        let [wanted, given] = [wanted, given]
+            .map(|(speed, yaw_rate)| self.mixer.mix(Controls::Twist { speed, yaw_rate }));
         let effect = self.world.now() + self.latency;
-        self.pending.push_back((effect, steering, throttle));
+        self.pending.push_back((effect, Command { wanted, given }));
     }
 
     /// Drives until the next frame.
     pub fn advance(&mut self) {
         let end = self.world.now() + self.period;
-        while let Some(&(effect, steering, throttle)) = self.pending.front() {
+        while let Some(&(effect, command)) = self.pending.front() {
             if effect >= end {
                 break;
             }
-            self.world
-                .advance_to(effect, self.command.0, self.command.1);
-            self.command = (steering, throttle);
+            let (steering, throttle) = self.command.given;
+            self.world.advance_to(effect, steering, throttle);
+            self.command = command;
             self.pending.pop_front();
         }
-        self.world.advance_to(end, self.command.0, self.command.1);
+        let (steering, throttle) = self.command.given;
+        self.world.advance_to(end, steering, throttle);
     }
 
     /// The random generator of this drive.

@@ -147,3 +147,36 @@ fn a_network_of_two_pictures_learns_and_resumes_only_as_such() {
         }
     ));
 }
+
+#[test]
+fn the_place_of_the_effect_is_where_the_car_is_when_a_command_takes_effect() {
+    let mut conditions = plain(Circuit::shipped("simple").unwrap(), 1);
+    conditions.latency = Duration::from_millis(100);
+    let mut drive = Drive::new(&conditions, 1).unwrap();
+    let mut foreseen = Vec::new();
+    for frame in 0..20_usize {
+        let pose = drive.world.pose();
+        foreseen.push(drive.at_effect().1);
+        // Two frames of 50 ms ago, this pose was foreseen.
+        if let Some(before) = frame.checked_sub(2) {
+            let expected = foreseen[before];
+            let apart = libm::hypot(pose.x - expected.x, pose.y - expected.y);
+            assert!(apart < 1e-6, "{frame}: {apart} m");
+        }
+        let frame = frame as f32;
+        drive.answer(4.0 + frame, 0.5 - 0.05 * frame);
+        drive.advance();
+    }
+    // What a disturbance adds is not foreseen.
+    drive.answer(5.0, 0.0);
+    let expected = drive.at_effect().1;
+    let mut disturbed = Drive::new(&conditions, 1).unwrap();
+    disturbed.answer_disturbed((5.0, 0.0), (9.0, 3.0));
+    let mut calm = Drive::new(&conditions, 1).unwrap();
+    calm.answer(5.0, 0.0);
+    for drive in [&mut disturbed, &mut calm] {
+        drive.advance();
+    }
+    assert_eq!(disturbed.at_effect(), calm.at_effect());
+    assert!(expected != calm.at_effect().1);
+}
