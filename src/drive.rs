@@ -10,12 +10,14 @@ mod hand;
 mod live;
 mod log;
 mod observers;
+mod pad;
 mod recording;
 mod session;
 mod setting;
 mod trace;
 mod watch;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -65,6 +67,10 @@ pub struct Request {
     pub quiet: bool,
     /// Whether a page shows the drive.
     pub watch: bool,
+    /// Where the page is served; `None` for this computer only.
+    pub listen: Option<SocketAddr>,
+    /// Whether the operator drives with that page, and not with a gamepad.
+    pub by_page: bool,
     /// The drive log, if one is kept.
     pub log: Option<LogRequest>,
     /// The start of the program.
@@ -89,6 +95,8 @@ impl Request {
             json: false,
             quiet: false,
             watch: false,
+            listen: None,
+            by_page: false,
             log: None,
             born: Instant::now(),
         }

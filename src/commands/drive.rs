@@ -1,5 +1,6 @@
 //! `pilotage drive`: drives a car as described by car.toml and the command line, and reports.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -55,6 +56,14 @@ pub struct Options {
     /// first pad that fits
     #[arg(long, conflicts_with_all = ["engine", "engine_backend", "frames"])]
     pub by_hand: bool,
+    /// Show the drive on a page at this address, such as 192.168.1.20:8642, to whoever has the printed
+    /// token. The connection is not encrypted (docs/security.md)
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Drive with the page of --watch or --listen instead of an engine: by touch, keyboard or the
+    /// browser's gamepad
+    #[arg(long, conflicts_with_all = ["engine", "engine_backend", "frames", "by_hand"])]
+    pub by_page: bool,
     /// Record frames and commands to this folder: a new one, or a recording to continue
     #[arg(id = "folder", long = "record", value_name = "FOLDER")]
     pub record: Option<PathBuf>,
@@ -224,7 +233,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         );
     } else {
         anyhow::ensure!(
-            options.frames.is_none() || options.by_hand,
+            options.frames.is_none() || options.by_hand || options.by_page,
             "--frames applies only to a real car; a simulated drive ends with --laps or --time-limit"
         );
     }
@@ -232,7 +241,8 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let recording = options.record.as_ref();
     drive::run(Request {
         file: options.car.clone(),
-        by_hand: options.by_hand,
+        by_hand: options.by_hand || options.by_page,
+        by_page: options.by_page,
         frames: options.frames,
         start: simulator.conditions.start()?,
         dropped,
@@ -245,7 +255,8 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         plot: options.plot.clone(),
         path: options.path.clone(),
         json: options.json,
-        watch: options.watch,
+        watch: options.watch || options.by_page || options.listen.is_some(),
+        listen: options.listen,
         log: options.log.request(&car),
         born,
         ..Request::new(car)

@@ -1,6 +1,7 @@
 //! `pilotage record`: an operator drives, and the car's frames and commands are recorded. It is
 //! `pilotage drive --by-hand --record FOLDER`, but may end after a number of frames.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -27,6 +28,12 @@ pub struct Options {
     /// Show the drive on a page, whose address is printed; needs the program pilotage-watch
     #[arg(long)]
     watch: bool,
+    /// Show the drive on a page at this address, as `drive --listen`
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Drive with the page of --watch or --listen instead of a gamepad
+    #[arg(long)]
+    by_page: bool,
     /// The drive log
     #[command(flatten)]
     log: LogOptions,
@@ -43,12 +50,14 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     drive::run(&drive::Options {
         car: options.car.clone(),
         simulator: options.simulator.clone(),
-        by_hand: true,
+        by_hand: !options.by_page,
+        by_page: options.by_page,
         record: Some(options.to.clone()),
         recording: options.recording,
         frames: options.frames,
         json: options.json,
         watch: options.watch,
+        listen: options.listen,
         log: options.log.clone(),
         ..drive::Options::default()
     })

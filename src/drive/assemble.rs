@@ -1,18 +1,19 @@
 //! Assembles the components of a drive: the driver, its connection to a guard, and the recording.
 
 use std::fmt::Write;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use anyhow::Context;
 use pilotage_camera::{self as camera, Camera, CameraConfig, Source};
 use pilotage_console::say_always;
-use pilotage_gamepad::{Gamepad, GamepadConfig};
 use pilotage_guard::{OperatorLink, SocketLink};
 use pilotage_simulator::{CarKind, World};
 use pilotage_vehicle::{Domain, Monotonic};
 
 use super::driver::{Driver, EngineDriver};
 use super::hand::{HandDriver, SimulatedView};
+use super::pad::Pad;
 use super::recording::Recording;
 use super::setting::Setting;
 use super::watch::say;
@@ -31,6 +32,8 @@ pub(super) struct Parts {
     pub(super) setting: Setting,
     pub(super) recording: Option<Recording>,
     pub(super) announcement: String,
+    /// Where the page writes what its operator wants.
+    pub(super) page: Option<OwnedFd>,
 }
 
 /// Builds everything that a drive needs.
@@ -91,6 +94,7 @@ fn simulated_by_engine(request: &Request, to: To) -> anyhow::Result<Parts> {
     let announcement = announce(car, &drive.world.borrow(), &drive.camera, &driver);
     Ok(Parts {
         announcement,
+        page: None,
         recording: in_loop(car, drive.pilot.camera(), to, drive.clock)?,
         driver: Box::new(EngineDriver {
             pilot: drive.pilot,
@@ -113,23 +117,23 @@ fn simulated_by_hand(request: &Request, to: To) -> anyhow::Result<Parts> {
         "an operator drives at the pace of the wall clock: leave out --pace fast and --latency, and \
          `pace` and `latency_ms` of car.toml's [simulator]"
     );
-    let (config, pad) = gamepad(car)?;
+    let pad = Pad::open(request)?;
     let reference = request.reference.as_deref().map(reference).transpose()?;
     let (world, dropped) = simulated(request)?;
     let (guarded, link) = GuardProcess::start(&car.limits, Domain::Physical)?;
     // A car that stands still does not end an operator's drive.
     let (world, camera) = OutOfProcessCamera::film(world.patient(), guarded, dropped);
     let driver = [
-        ("by hand", &*pad.describe()),
-        ("buttons", &buttons_of(&pad)),
+        ("by hand", &*pad.pad.describe()),
+        ("buttons", &pad.buttons()),
     ];
     let announcement = announce(car, &world.borrow(), &camera.describe(), &driver);
     let recording = in_loop(car, &camera, to, None)?;
     let view = Some(SimulatedView::new(camera)?);
     Ok(Parts {
         driver: Box::new(HandDriver::new(
-            pad,
-            (config, &car.limits),
+            pad.pad,
+            (pad.config, &car.limits),
             link,
             None,
             view,
@@ -137,6 +141,7 @@ fn simulated_by_hand(request: &Request, to: To) -> anyhow::Result<Parts> {
         setting: Setting::Simulated { world, reference },
         recording,
         announcement,
+        page: pad.page,
     })
 }
 
@@ -178,12 +183,13 @@ fn physical_by_engine(request: &Request, capture: &CameraConfig, to: To) -> anyh
         }),
         setting: Setting::Physical { own_guard },
         recording,
+        page: None,
     })
 }
 
 fn physical_by_hand(request: &Request, capture: &CameraConfig, to: To) -> anyhow::Result<Parts> {
     let car = &request.car;
-    let (config, pad) = gamepad(car)?;
+    let pad = Pad::open(request)?;
     let recording = match to {
         Some((folder, always)) => {
             let camera = camera::open(capture)?;
@@ -198,19 +204,20 @@ fn physical_by_hand(request: &Request, capture: &CameraConfig, to: To) -> anyhow
         announcement: format!(
             "{}: by hand with {}; motors {}; {}",
             car.name,
-            pad.describe(),
+            pad.pad.describe(),
             car.actuator.describe(),
-            buttons_of(&pad)
+            pad.buttons()
         ),
         driver: Box::new(HandDriver::new(
-            pad,
-            (config, &car.limits),
+            pad.pad,
+            (pad.config, &car.limits),
             link,
             operator,
             None,
         )),
         setting: Setting::Physical { own_guard },
         recording,
+        page: pad.page,
     })
 }
 
@@ -244,23 +251,6 @@ fn load(request: &Request) -> anyhow::Result<Loaded> {
         say(&format!("warning: {misfit}"));
     }
     Ok(loaded)
-}
-
-/// The gamepad that drives `car`.
-fn gamepad(car: &Car) -> anyhow::Result<(&GamepadConfig, Gamepad)> {
-    let config = car.gamepad.as_ref().context(
-        "car.toml has no [gamepad]: the line `[gamepad]` alone takes the first pad that fits \
-         (docs/car.md)",
-    )?;
-    Ok((config, Gamepad::open(config, &car.limits)?))
-}
-
-fn buttons_of(pad: &Gamepad) -> String {
-    let mapping = pad.mapping();
-    format!(
-        "hold {} to drive, {} arms, {} stops",
-        mapping.dead_man, mapping.arm, mapping.stop
-    )
 }
 
 /// Reads the operator's buttons while an engine drives a physical car, if car.toml has a gamepad.

@@ -21,7 +21,8 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// An operator with a gamepad.
 pub struct HandDriver {
-    config: GamepadConfig,
+    /// How a lost gamepad is opened again; `None` if it cannot be.
+    config: Option<GamepadConfig>,
     limits: Limits,
     pad: Option<Gamepad>,
     gamepad: String,
@@ -76,18 +77,18 @@ impl SimulatedView {
 }
 
 impl HandDriver {
-    /// Drives with `pad`, which `config` describes, a car with `limits` over `link`: a physical one
-    /// with its `operator`, or the simulated one with its `view`.
+    /// Drives with `pad`, which `config` describes if it can be opened again, a car with `limits`
+    /// over `link`: a physical one with its `operator`, or the simulated one with its `view`.
     pub fn new(
         pad: Gamepad,
-        (config, limits): (&GamepadConfig, &Limits),
+        (config, limits): (Option<&GamepadConfig>, &Limits),
         link: SocketLink,
         operator: Option<Operator>,
         view: Option<SimulatedView>,
     ) -> Self {
         let now = monotonic();
         Self {
-            config: config.clone(),
+            config: config.cloned(),
             limits: *limits,
             gamepad: pad.describe(),
             pad: Some(pad),
@@ -146,9 +147,12 @@ impl HandDriver {
     }
 
     fn read(&mut self, now: Time) -> Result<DriveRequest, GamepadError> {
-        if self.pad.is_none() && now.since(self.tried) >= SEARCH_INTERVAL {
+        if self.pad.is_none()
+            && now.since(self.tried) >= SEARCH_INTERVAL
+            && let Some(config) = &self.config
+        {
             self.tried = now;
-            if let Ok(found) = Gamepad::open(&self.config, &self.limits) {
+            if let Ok(found) = Gamepad::open(config, &self.limits) {
                 say(&format!("{}: the gamepad is back", found.describe()));
                 self.pad = Some(found);
             }

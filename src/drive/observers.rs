@@ -2,6 +2,7 @@
 //! of `--watch`, and the drive log.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -93,7 +94,7 @@ impl From<ProgramError> for ObserversError {
 
 impl Observers {
     /// Starts what `request` asks for: the page, whose program prints its address, and the log. The
-    /// drive is that of `driver` in `setting`. `None` if there is neither. A log that cannot be kept
+    /// drive is that of `driver` in `setting`; the page writes its operator's hand to `hand`. `None` if there is neither. A log that cannot be kept
     /// is reported, and the drive goes on without it.
     ///
     /// # Errors
@@ -103,11 +104,12 @@ impl Observers {
         request: &Request,
         setting: &Setting,
         driver: &dyn Driver,
+        hand: Option<OwnedFd>,
     ) -> Result<Option<Self>, ObserversError> {
         if !request.watch && request.log.is_none() {
             return Ok(None);
         }
-        match Self::start_requested(request, setting, driver) {
+        match Self::start_requested(request, setting, driver, hand) {
             Err(error) if !request.watch => {
                 say(&format!("no drive log is written: {error}"));
                 Ok(None)
@@ -120,6 +122,7 @@ impl Observers {
         request: &Request,
         setting: &Setting,
         driver: &dyn Driver,
+        hand: Option<OwnedFd>,
     ) -> Result<Self, ObserversError> {
         let program = request.watch.then(|| program_beside(PROGRAM)).transpose()?;
         let limits = request.car.limits.spec();
@@ -148,7 +151,10 @@ impl Observers {
         }
         let server = TapServer::start(source, None, here)?;
         let car_file = request.file.as_deref().filter(|_| !drive.simulated);
-        let page = program.map(|program| spawn(&program, page_there, car_file));
+        let page = program.map(|program| {
+            let listen = request.listen;
+            spawn(&program, page_there, (car_file, listen), hand)
+        });
         let page = page.transpose().map_err(ObserversError::Start)?;
         let log = request.log.as_ref();
         Ok(Self {
@@ -223,17 +229,28 @@ impl Observers {
     }
 }
 
-fn spawn(program: &Path, connection: OwnedFd, car: Option<&Path>) -> io::Result<Child> {
+fn spawn(
+    program: &Path,
+    connection: OwnedFd,
+    (car, listen): (Option<&Path>, Option<SocketAddr>),
+    hand: Option<OwnedFd>,
+) -> io::Result<Child> {
     let mut command = Command::new(program);
     command
         .arg("--pilot-on-stdin")
         .stdin(Stdio::from(connection))
-        // The report on standard output may be JSON.
-        .stdout(Stdio::from(rustix::io::dup(rustix::stdio::stderr())?))
         // Ctrl-C ends the drive, and the page after it.
         .process_group(0);
+    match hand {
+        Some(hand) => command.arg("--hand-on-stdout").stdout(Stdio::from(hand)),
+        // The report on standard output may be JSON.
+        None => command.stdout(Stdio::from(rustix::io::dup(rustix::stdio::stderr())?)),
+    };
     if let Some(car) = car {
         command.arg("--car").arg(car);
+    }
+    if let Some(address) = listen {
+        command.arg("--listen").arg(address.to_string());
     }
     command.spawn()
 }

@@ -67,7 +67,7 @@ impl Session {
         if !request.quiet {
             say(&parts.announcement);
         }
-        let observers = Observers::start(&request, &parts.setting, &*parts.driver)?;
+        let observers = Observers::start(&request, &parts.setting, &*parts.driver, parts.page)?;
         parts.driver.prepare()?;
         manager.ready();
         let simulated = parts.setting.is_simulated();
@@ -85,6 +85,7 @@ impl Session {
         }
         let watch = match (simulated, request.by_hand) {
             (false, _) => Watch::naming("`pilotage arm`", "`pilotage stop`"),
+            (true, true) if request.by_page => Watch::naming("the page", "STOP"),
             (true, true) => Watch::naming("the arm button", "the stop button"),
             (true, false) => Watch::default(),
         };

@@ -20,6 +20,7 @@ use rustix::process::Signal;
 #[path = "../support/film.rs"]
 mod film;
 mod harness;
+mod page;
 #[path = "../support/pins.rs"]
 mod pins;
 mod recording;

@@ -170,6 +170,13 @@ impl Hand {
         }
     }
 
+    /// The same hand, whose stop button needs no test.
+    pub(super) const fn with_tested_stop(mut self) -> Self {
+        self.stop_tested = true;
+        self.noticed.stop_known();
+        self
+    }
+
     /// Whether the gamepad's state must be queried; pass the result to [`know`](Self::know).
     pub fn wants_state(&self) -> bool {
         self.known == Known::Unasked

@@ -13,6 +13,7 @@ pub mod known;
 mod lesson;
 mod mapping;
 mod notice;
+mod page;
 mod raw;
 mod records;
 mod source;
@@ -33,6 +34,7 @@ pub use hand::{DriveRequest, Hand, Input, Presses, Snapshot};
 pub use lesson::{Lesson, Question, Step};
 pub use mapping::{Axis, AxisName, Button, Mapping, Rest, UnknownName};
 pub use notice::{Notice, Role};
+pub use page::PageState;
 pub use raw::RawPad;
 
 use source::AnySource;

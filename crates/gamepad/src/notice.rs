@@ -82,6 +82,11 @@ pub(super) struct Noticed {
 }
 
 impl Noticed {
+    /// The stop button needs no notice.
+    pub(super) const fn stop_known(&mut self) {
+        self.stop_tested = true;
+    }
+
     pub(super) fn stop(&mut self, stop: Button, tested: bool) -> Option<Notice> {
         let noticed = match tested {
             true => &mut self.stop_tested,

@@ -2,10 +2,11 @@
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arrayvec::ArrayVec;
 use evdev::InputEvent;
+use rustix::fs::OFlags;
 
 use super::axis::Range;
 use super::capabilities::Capabilities;
@@ -19,19 +20,19 @@ use super::{BATCH, GamepadError};
 /// state, and so does the second after SYN_DROPPED. When the last writer closes the pipe, the
 /// gamepad is gone.
 pub(super) struct Records {
-    path: PathBuf,
+    name: String,
     pipe: OwnedFd,
     /// An incomplete record.
     part: ArrayVec<u8, RECORD>,
 }
 
 /// The size of a `struct input_event` with 64-bit time: seconds, microseconds, type, code, value.
-const RECORD: usize = 24;
+pub(super) const RECORD: usize = 24;
 
 impl Records {
     pub(super) fn open(path: &Path) -> Result<Self, GamepadError> {
         let mut records = Self {
-            path: path.to_owned(),
+            name: format!("records in {}", path.display()),
             pipe: open_file(path)?,
             part: ArrayVec::new(),
         };
@@ -48,6 +49,17 @@ impl Records {
         }
     }
 
+    /// The records in an open `pipe`, which are those of `name`.
+    pub(super) fn over(pipe: OwnedFd, name: &str) -> io::Result<Self> {
+        let flags = rustix::fs::fcntl_getfl(&pipe)?;
+        rustix::fs::fcntl_setfl(&pipe, flags | OFlags::NONBLOCK)?;
+        Ok(Self {
+            name: name.to_owned(),
+            pipe,
+            part: ArrayVec::new(),
+        })
+    }
+
     fn whole(&self) -> Option<Input> {
         let record: &[u8; RECORD] = self.part.as_slice().try_into().ok()?;
         let two = |at: usize| u16::from_ne_bytes([record[at], record[at + 1]]);
@@ -59,7 +71,7 @@ impl Records {
 
 impl Source for Records {
     fn describe(&self) -> String {
-        format!("records in {}", self.path.display())
+        self.name.clone()
     }
 
     fn fd(&self) -> BorrowedFd<'_> {

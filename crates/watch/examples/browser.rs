@@ -2,6 +2,9 @@
 //! Run by hand beside the example `synthetic_drive`; needs Debian's package `chromium`.
 //!
 //!     cargo run -p pilotage-watch --example browser -- 'http://127.0.0.1:8642/?token=...' FOLDER
+//!
+//! With a third argument `drive`, it drives the simulated car of `pilotage drive --by-page` with the
+//! keyboard and the stick, stops and arms it, and checks what the car does.
 
 #![allow(clippy::print_stdout, reason = "an example")]
 
@@ -138,7 +141,7 @@ impl Drop for Browser {
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(url), Some(folder)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: browser URL FOLDER".into());
+        return Err("usage: browser URL FOLDER [drive]".into());
     };
     let folder = Path::new(&folder);
     std::fs::create_dir_all(folder)?;
@@ -146,6 +149,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut browser = Browser::start(profile.path())?;
     browser.resize(1280, 800, false)?;
     browser.call("Page.navigate", json!({ "url": url }))?;
+    if arguments.next().as_deref() == Some("drive") {
+        return drive(&mut browser, folder);
+    }
     std::thread::sleep(WATCHED);
     for (name, width, height) in [("laptop", 1280, 800), ("phone", 390, 844)] {
         browser.resize(width, height, name == "phone")?;
@@ -167,6 +173,74 @@ fn main() -> Result<(), Box<dyn Error>> {
         "STOP stops the car, and the page shows why",
     )?;
     browser.picture(&folder.join("phone-stopped.png"))?;
+    Ok(())
+}
+
+/// Drives with the page.
+fn drive(browser: &mut Browser, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let pause = || std::thread::sleep(Duration::from_secs(2));
+    let text = |id: &str| format!("document.getElementById('{id}').textContent");
+    let click = |id: &str| format!("document.getElementById('{id}').click()");
+    pause();
+    browser.evaluate(&click("take"))?;
+    pause();
+    let drives = browser.evaluate(&text("take"))?;
+    check(drives == "Release the wheel", "the page holds the wheel")?;
+    let speed = |browser: &mut Browser| -> Result<f64, Box<dyn Error>> {
+        let shown = browser.evaluate(&text("speed"))?;
+        let number = shown
+            .as_str()
+            .and_then(|text| text.split(' ').next()?.parse().ok());
+        Ok(number.ok_or_else(|| format!("the page shows no speed, but {shown}"))?)
+    };
+    let key = |kind: &str, code: &str| json!({ "type": kind, "code": code, "key": code });
+    browser.call("Input.dispatchKeyEvent", key("keyDown", "ArrowUp"))?;
+    std::thread::sleep(Duration::from_millis(900));
+    check(speed(browser)? > 1.0, "an arrow key drives the car")?;
+    browser.picture(&folder.join("laptop-drive-light.png"))?;
+    browser.call("Input.dispatchKeyEvent", key("keyUp", "ArrowUp"))?;
+    pause();
+    check(speed(browser)? < 0.1, "letting go stands still")?;
+
+    browser.resize(390, 844, true)?;
+    browser.scheme("dark")?;
+    browser.evaluate("document.getElementById('stick').scrollIntoView({ block: 'end' })")?;
+    let at = |which: &str| {
+        format!("Math.round(document.getElementById('stick').getBoundingClientRect().{which})")
+    };
+    let x = browser.evaluate(&at("left"))?.as_f64().ok_or("no stick")? + 150.0;
+    let y = browser.evaluate(&at("top"))?.as_f64().ok_or("no stick")? + 120.0;
+    let mouse = |kind: &str, x: f64, y: f64| json!({ "type": kind, "x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1 });
+    browser.call("Input.dispatchMouseEvent", mouse("mousePressed", x, y))?;
+    std::thread::sleep(Duration::from_millis(200));
+    browser.call(
+        "Input.dispatchMouseEvent",
+        mouse("mouseMoved", x - 4.0, y - 40.0),
+    )?;
+    std::thread::sleep(Duration::from_millis(900));
+    check(speed(browser)? > 1.0, "the stick drives the car")?;
+    browser.picture(&folder.join("phone-drive-dark.png"))?;
+    browser.evaluate(&click("stop"))?;
+    pause();
+    let state = browser.evaluate(&text("state"))?;
+    let stopped = state
+        .as_str()
+        .is_some_and(|state| state.starts_with("stopped"));
+    check(
+        stopped && speed(browser)? < 0.1,
+        "STOP stops the car while the stick is held",
+    )?;
+    browser.call("Input.dispatchMouseEvent", mouse("mouseReleased", x, y))?;
+    browser.evaluate(&click("arm"))?;
+    browser.evaluate(&click("arm"))?;
+    pause();
+    let state = browser.evaluate(&text("state"))?;
+    check(state == "driving", "the car is armed after a second press")?;
+    browser.call("Input.dispatchKeyEvent", key("keyDown", "ArrowUp"))?;
+    pause();
+    check(speed(browser)? > 1.0, "the car drives again")?;
+    // The page is left while it drives.
+    browser.call("Page.navigate", json!({ "url": "about:blank" }))?;
     Ok(())
 }
 

@@ -2,7 +2,8 @@
 //!
 //! This program reads the pilot's tap (`pilotage-tap`) and serves one page. It is the only program
 //! of Pilotage with a network socket. It cannot block, slow or crash the pilot, and can do no more to
-//! the car than `pilotage stop` and `pilotage disarm`. docs/security.md has the threat model.
+//! the car than `pilotage stop` and `pilotage disarm`, and, only if the drive was started so, than a
+//! gamepad. docs/security.md has the threat model.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -12,6 +13,7 @@
 //! | `server` | connections, limits, routes |
 //! | `session` | one page's WebSocket |
 //! | `brake` | stop and disarm |
+//! | `wheel` | driving with the page |
 
 #![forbid(unsafe_code)]
 
@@ -22,9 +24,11 @@ mod sampler;
 mod server;
 mod session;
 mod telemetry;
+mod wheel;
 
 pub use access::{Access, Token};
 pub use brake::{Brake, BrakeError, CarBrake};
 pub use live::Live;
 pub use sampler::{Ends, PilotAt, Sampler};
 pub use server::{Server, ServerError};
+pub use wheel::Wheel;

@@ -1,5 +1,6 @@
 //! `pilotage-watch`: the page that shows what a pilot does, and stops the car.
 
+use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -8,7 +9,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use lexopt::prelude::*;
-use pilotage_watch::{Access, CarBrake, Live, PilotAt, Sampler, Server, ServerError, Token};
+use pilotage_watch::{Access, CarBrake, Live, PilotAt, Sampler, Server, ServerError, Token, Wheel};
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
 
 const HELP: &str = "\
 Shows in a browser what a pilot does, and stops the car.
@@ -20,6 +23,8 @@ Usage: pilotage-watch --tap SOCKET [--car FILE] [--listen ADDRESS:PORT] [--host 
   --tap SOCKET           the pilot's socket for observers
   --pilot-on-stdin       standard input is the connection to the pilot that started this program,
                          which ends when the pilot ends
+  --hand-on-stdout       standard output is a pipe to the pilot, which is driven with this page;
+                         messages go to standard error
   --car FILE             the car to stop and disarm [default: /etc/pilotage/car.toml]; while a
                          simulated car is driven, the stop goes to its pilot
   --listen ADDRESS:PORT  where to serve the page [default: 127.0.0.1:8642, or another port if
@@ -38,6 +43,7 @@ const PICTURES: u32 = 10;
 struct Options {
     tap: Option<PathBuf>,
     pilot_on_stdin: bool,
+    hand_on_stdout: bool,
     car: Option<PathBuf>,
     listen: Option<SocketAddr>,
     hosts: Vec<String>,
@@ -49,6 +55,7 @@ fn options() -> anyhow::Result<Option<Options>> {
     let mut options = Options {
         tap: None,
         pilot_on_stdin: false,
+        hand_on_stdout: false,
         car: None,
         listen: None,
         hosts: Vec::new(),
@@ -59,6 +66,7 @@ fn options() -> anyhow::Result<Option<Options>> {
         match argument {
             Long("tap") => options.tap = Some(arguments.value()?.into()),
             Long("pilot-on-stdin") => options.pilot_on_stdin = true,
+            Long("hand-on-stdout") => options.hand_on_stdout = true,
             Long("car") => options.car = Some(arguments.value()?.into()),
             Long("listen") => options.listen = Some(arguments.value()?.parse()?),
             Long("host") => options.hosts.push(arguments.value()?.string()?),
@@ -126,13 +134,27 @@ async fn serve(options: Options, pilot: PilotAt) -> anyhow::Result<()> {
     };
     let sampler = Sampler::start(pilot, Arc::clone(&live), options.pictures, ended)
         .context("the pilot cannot be observed")?;
-    pilotage_console::print(format_args!("watch: {}", server.url()));
+    let wheel = match options.hand_on_stdout {
+        true => Some(wheel_on_stdout()?),
+        false => None,
+    };
+    let mut address = format!("watch: {}", server.url());
+    if let Some(url) = server.url_from_elsewhere() {
+        address = format!("watch: {url}");
+        if std::io::stderr().is_terminal() {
+            address += &code(&url);
+        }
+    }
+    match wheel {
+        Some(_) => pilotage_console::say_always(address),
+        None => pilotage_console::print(address),
+    }
     let brake = Arc::new(CarBrake {
         file: options.car,
         live: Arc::clone(&live),
     });
     tokio::select! {
-        () = server.run(live, brake) => {}
+        () = server.run(live, brake, wheel) => {}
         _ = end.recv() => {
             // The pages receive the end of the drive.
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;
@@ -140,6 +162,20 @@ async fn serve(options: Options, pilot: PilotAt) -> anyhow::Result<()> {
     }
     drop(sampler);
     Ok(())
+}
+
+/// The address as a QR code for a phone's camera, on lines of its own.
+fn code(url: &str) -> String {
+    let code = QrCode::new(url).map(|code| code.render::<Dense1x2>().build());
+    code.map_or_else(|_| String::new(), |code| format!("\n{code}"))
+}
+
+/// The wheel of the pilot at the other end of standard output.
+fn wheel_on_stdout() -> anyhow::Result<Arc<Wheel>> {
+    let pipe = std::io::stdout().as_fd().try_clone_to_owned();
+    Wheel::over(pipe.context("standard output is closed")?)
+        .map(Arc::new)
+        .context("standard output is not a pipe to a pilot")
 }
 
 fn main() -> ExitCode {

@@ -1,6 +1,6 @@
 //! The HTTP server: one page, one WebSocket, two actions.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,10 +19,12 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::access::{Kind, random_hex};
-use crate::{Access, Brake, BrakeError, Live, session};
+use crate::{Access, Brake, BrakeError, Live, Wheel, session};
 
-/// The page; `{{nonce}}` is replaced for each response.
+/// The page; `{{nonce}}` is replaced for each response, and `{{wheel}}` by [`WHEEL`].
 const PAGE: &str = include_str!("page.html");
+/// The page's script for driving.
+const WHEEL: &str = include_str!("wheel.js");
 /// Most open connections; further ones are closed at once.
 const MOST_CONNECTIONS: usize = 64;
 /// Most open pages. It leaves connections for a stop.
@@ -31,7 +33,7 @@ const MOST_VIEWERS: usize = 32;
 const LONGEST_HEAD: usize = 8 << 10;
 /// How long a client may take to send them.
 const SLOWEST_HEAD: Duration = Duration::from_secs(5);
-/// Bytes of a message from a page, which sends only receipts.
+/// Bytes of a message from a page: a receipt, or the operator's hand.
 const LONGEST_MESSAGE: usize = 256;
 
 /// Serves the page.
@@ -60,6 +62,7 @@ struct Shared {
     access: Arc<Access>,
     live: Arc<Live>,
     brake: Arc<dyn Brake>,
+    wheel: Option<Arc<Wheel>>,
 }
 
 /// The answer to an action.
@@ -85,17 +88,41 @@ impl Server {
         Ok(Self { listener, access })
     }
 
+    /// The address of the page for other computers, with its token; `None` if they do not reach it.
+    pub fn url_from_elsewhere(&self) -> Option<String> {
+        let address = self.listener.local_addr().ok()?.ip();
+        if address.is_loopback() {
+            return None;
+        }
+        if !address.is_unspecified() {
+            return Some(self.url());
+        }
+        // The address from which packets to another network would be sent. Nothing is sent.
+        let socket = UdpSocket::bind((address, 0)).ok()?;
+        let outside = match address {
+            IpAddr::V4(_) => IpAddr::from([192, 0, 2, 1]),
+            IpAddr::V6(_) => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
+        };
+        socket.connect((outside, 9)).ok()?;
+        let own = match socket.local_addr().ok()?.ip() {
+            IpAddr::V4(own) => own.to_string(),
+            IpAddr::V6(own) => format!("[{own}]"),
+        };
+        Some(self.url().replacen("localhost", &own, 1))
+    }
+
     /// The address of the page, with its token.
     pub fn url(&self) -> String {
         self.access.url()
     }
 
-    /// Serves until the future is dropped.
-    pub async fn run(self, live: Arc<Live>, brake: Arc<dyn Brake>) {
+    /// Serves until the future is dropped. The pages drive only if there is a `wheel`.
+    pub async fn run(self, live: Arc<Live>, brake: Arc<dyn Brake>, wheel: Option<Arc<Wheel>>) {
         let router = router(Shared {
             access: self.access,
             live,
             brake,
+            wheel,
         });
         let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         loop {
@@ -191,7 +218,11 @@ async fn page() -> Response {
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \
          connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
-    let mut response = Html(PAGE.replace("{{nonce}}", &nonce)).into_response();
+    let mut response = Html(
+        PAGE.replace("{{wheel}}", WHEEL)
+            .replace("{{nonce}}", &nonce),
+    )
+    .into_response();
     // Hexadecimal digits are valid in a header.
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         let headers = response.headers_mut();
@@ -208,7 +239,9 @@ async fn live(State(shared): State<Shared>, upgrade: WebSocketUpgrade) -> Respon
     upgrade
         .max_message_size(LONGEST_MESSAGE)
         .max_frame_size(LONGEST_MESSAGE)
-        .on_upgrade(move |socket| session::run(socket, shared.live, viewer))
+        .on_upgrade(move |socket| {
+            session::run(socket, shared.live, viewer, shared.brake, shared.wheel)
+        })
 }
 
 async fn stop(State(shared): State<Shared>) -> Response {

@@ -1,42 +1,152 @@
-//! One page's WebSocket: batches and pictures to the page, receipts for pictures from it.
+//! One page's WebSocket: batches and pictures to the page; receipts for pictures, and the operator's
+//! hand, from it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::Live;
 use crate::live::Viewer;
+use crate::wheel::{Asked, BEAT, Hold};
+use crate::{Brake, Live, Wheel};
 
 /// Pictures that were sent and that the page has not shown yet. A slow link so gets fewer pictures,
 /// and never old ones.
 const IN_FLIGHT: u32 = 2;
 /// How long the socket may take no more data before the connection ends.
 const STALLED: Duration = Duration::from_secs(5);
-/// The page's receipt for a picture, the only message that it sends.
+/// The same while the page holds the wheel: its beats wait behind the data.
+const STALLED_WHEEL: Duration = Duration::from_secs(1);
+/// The page's receipt for a picture.
 const RECEIPT: &str = "shown";
+/// Most messages of a page in a second: five times what it needs.
+const MOST_MESSAGES: u32 = 250;
 
-/// Sends until the page is closed, stalls, or breaks the protocol.
-pub(crate) async fn run(mut socket: WebSocket, live: Arc<Live>, _viewer: Viewer) {
+/// Serves a page until it is closed, stalls, or breaks the protocol. A page that then holds the
+/// wheel stops the car.
+pub(crate) async fn run(
+    socket: WebSocket,
+    live: Arc<Live>,
+    _viewer: Viewer,
+    brake: Arc<dyn Brake>,
+    wheel: Option<Arc<Wheel>>,
+) {
+    let mut driving = wheel.map(Driving::new);
+    serve(socket, &live, driving.as_mut()).await;
+    if driving.is_some_and(|mut driving| driving.lose()) {
+        log::warn!("the page that drives is gone: the car is stopped");
+        // The wheel's stop needs a pilot that reads it.
+        let stopped = tokio::task::spawn_blocking(move || brake.stop()).await;
+        if let Ok(Err(error)) = stopped {
+            log::error!("{error}");
+        }
+    }
+}
+
+/// A page's part in driving.
+struct Driving {
+    wheel: Arc<Wheel>,
+    page: u64,
+    holder: watch::Receiver<Option<u64>>,
+    hold: Option<Hold>,
+}
+
+impl Driving {
+    fn new(wheel: Arc<Wheel>) -> Self {
+        let mut holder = wheel.holder();
+        holder.mark_changed();
+        Self {
+            page: wheel.page(),
+            holder,
+            hold: None,
+            wheel,
+        }
+    }
+
+    /// Who holds the wheel, as a message to this page.
+    fn state(&mut self) -> Message {
+        let state = match *self.holder.borrow_and_update() {
+            None => "free",
+            Some(page) if page == self.page => "yours",
+            Some(_) => "taken",
+        };
+        text(&serde_json::json!({ "kind": "wheel", "state": state }))
+    }
+
+    /// Does what the page asks; returns whether it kept to the protocol.
+    fn ask(&mut self, asked: Asked) -> bool {
+        match (asked, &mut self.hold) {
+            (Asked::Take, None) => {
+                if self.wheel.take(self.page) {
+                    self.hold = Some(Hold::new(&self.wheel, Instant::now()));
+                }
+                true
+            }
+            (Asked::Release, hold) => {
+                if let Some(hold) = hold.take() {
+                    hold.end(&self.wheel, false);
+                }
+                true
+            }
+            (asked, Some(hold)) => hold.ask(&self.wheel, asked, Instant::now()).is_ok(),
+            // The wheel was lost a moment ago.
+            (Asked::Arm | Asked::Drive { .. }, None) => true,
+        }
+    }
+
+    /// Ends the hold with a stop; returns whether there was one.
+    fn lose(&mut self) -> bool {
+        let hold = self.hold.take();
+        let held = hold.is_some();
+        if let Some(hold) = hold {
+            hold.end(&self.wheel, true);
+        }
+        held
+    }
+}
+
+async fn serve(mut socket: WebSocket, live: &Live, mut driving: Option<&mut Driving>) {
     let mut status = live.status.subscribe();
     let mut frames = live.frames.subscribe();
     let mut pictures = live.picture.subscribe();
     status.mark_changed();
     let mut in_flight = 0;
+    let mut beats = interval(BEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut quota = Quota::default();
     loop {
+        let holds = driving.as_ref().is_some_and(|it| it.hold.is_some());
         let message = tokio::select! {
             biased;
             received = socket.recv() => match received {
-                Some(Ok(Message::Text(text))) if text.as_str() == RECEIPT => {
-                    in_flight = u32::saturating_sub(in_flight, 1);
-                    continue;
+                Some(Ok(Message::Text(text))) if quota.allows(Instant::now()) => {
+                    if text.as_str() == RECEIPT {
+                        in_flight = u32::saturating_sub(in_flight, 1);
+                        continue;
+                    }
+                    let asked = serde_json::from_str::<Asked>(&text).ok();
+                    let allowed = asked.zip(driving.as_deref_mut());
+                    match allowed.is_some_and(|(asked, driving)| driving.ask(asked)) {
+                        true => continue,
+                        false => return,
+                    }
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                 _ => return,
             },
+            now = beats.tick(), if holds => {
+                let hold = driving.as_mut().and_then(|it| it.hold.as_mut());
+                match hold.map(|hold| hold.beat(now.into_std())) {
+                    Some(Ok(beat)) => text(&serde_json::json!({ "kind": "beat", "beat": beat })),
+                    Some(Err(_)) => return,
+                    None => continue,
+                }
+            },
+            state = changed(driving.as_deref_mut()) => state,
             changed = status.changed() => match changed {
                 Ok(()) => Message::Text(status.borrow_and_update().clone()),
                 Err(_) => return,
@@ -55,9 +165,44 @@ pub(crate) async fn run(mut socket: WebSocket, live: Arc<Live>, _viewer: Viewer)
                 Message::Binary(picture)
             },
         };
-        match timeout(STALLED, socket.send(message)).await {
+        let patience = if holds { STALLED_WHEEL } else { STALLED };
+        match timeout(patience, socket.send(message)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => return,
         }
+    }
+}
+
+/// Waits until another page holds the wheel, or none; forever without a wheel.
+async fn changed(driving: Option<&mut Driving>) -> Message {
+    match driving {
+        Some(driving) => {
+            // The sender lives as long as the wheel, which this page has.
+            let _ = driving.holder.changed().await;
+            driving.state()
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn text(message: &serde_json::Value) -> Message {
+    Message::Text(Utf8Bytes::from(message.to_string()))
+}
+
+/// Counts a page's messages.
+#[derive(Default)]
+struct Quota {
+    second: Option<Instant>,
+    messages: u32,
+}
+
+impl Quota {
+    fn allows(&mut self, now: Instant) -> bool {
+        let is_over = |began: Instant| now.duration_since(began) >= Duration::from_secs(1);
+        if self.second.is_none_or(is_over) {
+            (self.second, self.messages) = (Some(now), 0);
+        }
+        self.messages += 1;
+        self.messages <= MOST_MESSAGES
     }
 }

@@ -1,0 +1,7 @@
+//! The page over sockets.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod harness;
+mod server;
+mod wheel;
