@@ -1,3 +1,4 @@
 #compdef pilotage
 # The completions of the installed version.
 source <(pilotage completions zsh)
+_pilotage "$@"

@@ -56,8 +56,8 @@ pub struct Options {
     /// first pad that fits
     #[arg(long, conflicts_with_all = ["engine", "engine_backend", "frames"])]
     pub by_hand: bool,
-    /// Show the drive on a page at this address, such as 192.168.1.20:8642, to whoever has the printed
-    /// token. The connection is not encrypted (docs/security.md)
+    /// Show the drive on a page at this address, such as 192.168.1.20:8642, to every user who has
+    /// the printed token. The connection is not encrypted (docs/security.md)
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
     /// Drive with the page of --watch or --listen instead of an engine: by touch, keyboard or the

@@ -138,7 +138,10 @@ impl HandDriver {
             let stopped = self.actions.lost(requests);
             self.pad = None;
             self.tried = now;
-            say(&error.to_string());
+            match self.config {
+                Some(_) => say(&error.to_string()),
+                None => say("the page's program has ended: nothing drives the car; end this drive"),
+            }
             if let Err(error) = stopped {
                 say(&error.to_string());
             }

@@ -61,5 +61,5 @@ fn the_page_drives_as_a_gamepad_and_its_end_stops_the_car() {
     drop(page);
     wait("a stop", || car.pulses() == FAILSAFE);
     car.wait_for("stopped");
-    running.wait_for_message("the gamepad is gone");
+    running.wait_for_message("the page's program has ended");
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use evdev::{EventType, SynchronizationCode};
 use pilotage_guard_policy::Limits;
+use pilotage_vehicle::Time;
 
 use super::Gamepad;
 use super::config::GamepadConfig;
@@ -21,6 +22,9 @@ use super::source::Source;
 const SILENCE: Duration = Duration::from_millis(250);
 /// The page's middle is exact, unlike a stick's.
 const DEAD_ZONE: f32 = 0.02;
+/// A report that was written longer ago moves and arms nothing.
+const OLDEST: Duration = Duration::from_millis(200);
+const NANOS: u64 = 1_000_000_000;
 /// The records of a state: two axes, three buttons, the report.
 const RECORDS: usize = 6;
 
@@ -40,9 +44,9 @@ pub struct PageState {
 }
 
 impl PageState {
-    /// The kernel's records of this state, a complete report. Values out of range are clamped, and
-    /// NaN counts as 0.
-    pub fn records(&self) -> [u8; RECORDS * RECORD] {
+    /// The kernel's records of this state at `now`, a complete report. Values out of range are
+    /// clamped, and NaN counts as 0.
+    pub fn records(&self, now: Time) -> [u8; RECORDS * RECORD] {
         let mapping = Mapping::default();
         // The kernel's axes are positive to the right and backwards.
         let axis = |value: f32| {
@@ -64,6 +68,8 @@ impl PageState {
         ];
         let mut bytes = [0; RECORDS * RECORD];
         for (record, (kind, code, value)) in bytes.chunks_exact_mut(RECORD).zip(events) {
+            record[..8].copy_from_slice(&(now.as_nanos() / NANOS).to_ne_bytes());
+            record[8..16].copy_from_slice(&(now.as_nanos() % NANOS / 1000).to_ne_bytes());
             record[16..18].copy_from_slice(&u16::to_ne_bytes(kind));
             record[18..20].copy_from_slice(&u16::to_ne_bytes(code));
             record[20..24].copy_from_slice(&i32::to_ne_bytes(value));
@@ -79,7 +85,7 @@ impl Gamepad {
     /// # Errors
     /// Fails if the pipe cannot be set to reads that do not wait.
     pub fn of_page(pipe: OwnedFd, limits: &Limits) -> io::Result<Self> {
-        let source = Records::over(pipe, "the page")?;
+        let source = Records::over(pipe, "the page", OLDEST)?;
         let mapping = Mapping::default();
         let config = GamepadConfig {
             dead_zone: DEAD_ZONE,

@@ -3,9 +3,11 @@
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use evdev::InputEvent;
+use pilotage_vehicle::{Time, monotonic};
 use rustix::fs::OFlags;
 
 use super::axis::Range;
@@ -24,6 +26,10 @@ pub(super) struct Records {
     pipe: OwnedFd,
     /// An incomplete record.
     part: ArrayVec<u8, RECORD>,
+    /// A report that is older presses and moves nothing; `None` if the records have no times.
+    oldest: Option<Duration>,
+    /// The time of the latest report, and whether it was too old when its first record was read.
+    report: (Time, bool),
 }
 
 /// The size of a `struct input_event` with 64-bit time: seconds, microseconds, type, code, value.
@@ -35,6 +41,8 @@ impl Records {
             name: format!("records in {}", path.display()),
             pipe: open_file(path)?,
             part: ArrayVec::new(),
+            oldest: None,
+            report: (Time::ZERO, false),
         };
         // A pipe without a writer is at its end.
         let mut first = [0; RECORD];
@@ -49,14 +57,17 @@ impl Records {
         }
     }
 
-    /// The records in an open `pipe`, which are those of `name`.
-    pub(super) fn over(pipe: OwnedFd, name: &str) -> io::Result<Self> {
+    /// The records in an open `pipe`, which are those of `name`, with times of CLOCK_MONOTONIC. A
+    /// report that is older than `oldest` when it is read presses nothing but the stop button.
+    pub(super) fn over(pipe: OwnedFd, name: &str, oldest: Duration) -> io::Result<Self> {
         let flags = rustix::fs::fcntl_getfl(&pipe)?;
         rustix::fs::fcntl_setfl(&pipe, flags | OFlags::NONBLOCK)?;
         Ok(Self {
             name: name.to_owned(),
             pipe,
             part: ArrayVec::new(),
+            oldest: Some(oldest),
+            report: (Time::ZERO, false),
         })
     }
 
@@ -66,6 +77,37 @@ impl Records {
         let value = [record[20], record[21], record[22], record[23]];
         let event = InputEvent::new(two(16), two(18), i32::from_ne_bytes(value));
         Some(input(event))
+    }
+}
+
+impl Records {
+    /// Whether the whole record is of a report that was too old when it began to be read.
+    fn is_old(&mut self) -> bool {
+        let (Some(oldest), Some((time, _))) = (self.oldest, self.part.split_first_chunk::<16>())
+        else {
+            return false;
+        };
+        let (words, _) = time.as_chunks::<8>();
+        let [seconds, micros] = [words[0], words[1]].map(u64::from_ne_bytes);
+        let nanos = (seconds.saturating_mul(1_000_000)).saturating_add(micros);
+        let time = Time::from_nanos(nanos.saturating_mul(1000));
+        if self.report.0 != time {
+            self.report = (time, monotonic().since(time) > oldest);
+        }
+        self.report.1
+    }
+}
+
+/// What is left of an input of an old report: releases, and the stop button.
+fn late(input: Input) -> Option<Input> {
+    match input {
+        Input::Button { code, pressed } => {
+            let is_stop = code == Mapping::default().stop.0;
+            let pressed = pressed && is_stop;
+            Some(Input::Button { code, pressed })
+        }
+        Input::Report | Input::Dropped => Some(input),
+        Input::Axis { .. } | Input::Other => None,
     }
 }
 
@@ -93,7 +135,8 @@ impl Source for Records {
     fn read(&mut self, batch: &mut ArrayVec<Input, BATCH>) -> io::Result<()> {
         while !batch.is_full() {
             if let Some(input) = self.whole() {
-                batch.push(input);
+                let is_old = self.is_old();
+                batch.extend(if is_old { late(input) } else { Some(input) });
                 self.part.clear();
                 continue;
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use pilotage_compiler::read_model;
 use pilotage_config::{WriteError, write_atomically};
@@ -52,6 +53,8 @@ pub enum CheckpointError {
 /// The keys of the model's metadata for the numbers of finished rounds and of gathered frames.
 const ROUNDS: (&str, &str) = ("pilotage.training.rounds", "finished rounds");
 const FRAMES: (&str, &str) = ("pilotage.training.placed_frames", "gathered frames");
+/// The key of the drives' latency, in milliseconds.
+const LATENCY: &str = "pilotage.training.latency_ms";
 /// The file of earlier versions that had the weights, and its first bytes.
 const EARLIER: (&str, &[u8]) = ("weights", b"PLTGWT01");
 
@@ -64,6 +67,8 @@ pub struct Checkpoint {
     pub rounds: usize,
     /// The network after those rounds.
     pub student: Option<Student>,
+    /// The latency of the drives, if all have the same.
+    pub latency: Option<Duration>,
     /// The number of frames in the file.
     frames: usize,
 }
@@ -79,6 +84,7 @@ impl Checkpoint {
             folder: folder.to_owned(),
             rounds: 0,
             student: None,
+            latency: None,
             frames: 0,
         };
         let path = folder.join("model.onnx");
@@ -88,6 +94,8 @@ impl Checkpoint {
             let (graph, entries) = read.map_err(not_read)?;
             checkpoint.rounds = number(&path, &entries, ROUNDS)?;
             checkpoint.frames = number(&path, &entries, FRAMES)?;
+            let millis = entries.get(LATENCY).and_then(|text| text.parse().ok());
+            checkpoint.latency = millis.map(Duration::from_millis);
             checkpoint.student = Some(Student::of_graph(&path, &graph).map_err(not_read)?);
         } else if resume && is_earlier(&folder.join(EARLIER.0)) {
             return Err(CheckpointError::Earlier(folder.join(EARLIER.0)));
@@ -153,7 +161,10 @@ impl Checkpoint {
         self.frames = data.len() - recorded;
         self.rounds = round + 1;
         let [rounds, frames] = [self.rounds, self.frames].map(|number| number.to_string());
-        let model = graph.write_with_metadata(&[(ROUNDS.0, &rounds), (FRAMES.0, &frames)]);
+        let latency = self.latency.map(|latency| latency.as_millis().to_string());
+        let mut entries = vec![(ROUNDS.0, &*rounds), (FRAMES.0, &*frames)];
+        entries.extend(latency.as_deref().map(|millis| (LATENCY, millis)));
+        let model = graph.write_with_metadata(&entries);
         write_atomically(&self.folder.join(format!("model-{round}.onnx")), &model)?;
         Ok(write_atomically(&self.folder.join("model.onnx"), &model)?)
     }

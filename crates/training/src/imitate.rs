@@ -96,6 +96,11 @@ pub enum ImitateError {
         /// The pictures asked for.
         wanted: usize,
     },
+    /// The checkpoint's frames are of another latency.
+    #[error(
+        "the checkpoint's frames are not of this --latency: delete it, or train without --resume"
+    )]
+    Latency,
     /// There are no frames, or the batch is empty.
     #[error("there is nothing to learn from: ask for at least one frame, round, epoch and a batch")]
     Nothing,
@@ -146,6 +151,10 @@ pub fn imitate(
         let wanted = plan.pictures;
         return Err(ImitateError::Pictures { found, wanted });
     }
+    if checkpoint.rounds > 0 && checkpoint.latency != plan.latency {
+        return Err(ImitateError::Latency);
+    }
+    checkpoint.latency = plan.latency;
     checkpoint.restore(data)?;
     for round in checkpoint.rounds..=plan.rounds {
         gather(plan, round, student.as_mut(), data)?;

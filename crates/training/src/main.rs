@@ -131,7 +131,7 @@ struct Imitate {
     )]
     pictures: usize,
     /// Begin as this model, such as engines/pilotnet.onnx, instead of with random weights.
-    #[arg(long, value_name = "NAME.onnx")]
+    #[arg(long, value_name = "NAME.onnx", conflicts_with = "resume")]
     model: Option<PathBuf>,
     /// The model's file; engines/pilotnet.onnx, or needed with --data, --latency, --pictures or
     /// --model.

@@ -123,22 +123,24 @@ fn the_pictures_before_one_are_those_of_its_drive() {
 #[test]
 fn a_network_of_two_pictures_learns_and_resumes_only_as_such() {
     let folder = tempfile::tempdir().unwrap();
-    let plan = |pictures, resume| Plan {
+    let plan = |pictures: usize, millis, resume: bool| Plan {
         rounds: 1,
         frames: 48,
         epochs: 1,
         last_epochs: 1,
         batch: 16,
-        latency: Some(Duration::from_millis(100)),
+        latency: Some(Duration::from_millis(millis)),
         pictures,
-        model: Some(shipped()),
+        model: (pictures == 2).then(shipped),
         checkpoints: folder.path().to_owned(),
         resume,
         ..Plan::default()
     };
-    let student = imitate(&plan(2, false), &mut Dataset::default(), |_, _| Ok(()));
+    let student = imitate(&plan(2, 100, false), &mut Dataset::default(), |_, _| Ok(()));
     assert_eq!(student.unwrap().pictures(), 2);
-    let other = imitate(&plan(3, true), &mut Dataset::default(), |_, _| Ok(()));
+    let other = imitate(&plan(2, 50, true), &mut Dataset::default(), |_, _| Ok(()));
+    assert!(matches!(other.unwrap_err(), ImitateError::Latency));
+    let other = imitate(&plan(3, 100, true), &mut Dataset::default(), |_, _| Ok(()));
     assert!(matches!(
         other.unwrap_err(),
         ImitateError::Pictures {
@@ -179,4 +181,20 @@ fn the_place_of_the_effect_is_where_the_car_is_when_a_command_takes_effect() {
     }
     assert_eq!(disturbed.at_effect(), calm.at_effect());
     assert!(expected != calm.at_effect().1);
+}
+
+#[test]
+fn a_network_of_three_pictures_begins_with_random_weights_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan {
+        rounds: 0,
+        frames: 48,
+        last_epochs: 1,
+        batch: 16,
+        pictures: 3,
+        checkpoints: folder.path().to_owned(),
+        ..Plan::default()
+    };
+    let student = imitate(&plan, &mut Dataset::default(), |_, _| Ok(()));
+    assert_eq!(student.unwrap().pictures(), 3);
 }

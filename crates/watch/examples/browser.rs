@@ -235,6 +235,13 @@ fn drive(browser: &mut Browser, folder: &Path) -> Result<(), Box<dyn Error>> {
     browser.evaluate(&click("arm"))?;
     pause();
     let state = browser.evaluate(&text("state"))?;
+    let still = state
+        .as_str()
+        .is_some_and(|state| state.starts_with("stopped"));
+    check(still, "a double click does not arm")?;
+    browser.evaluate(&click("arm"))?;
+    pause();
+    let state = browser.evaluate(&text("state"))?;
     check(state == "driving", "the car is armed after a second press")?;
     browser.call("Input.dispatchKeyEvent", key("keyDown", "ArrowUp"))?;
     pause();

@@ -18,7 +18,7 @@ Shows in a browser what a pilot does, and stops the car.
 
 Usage: pilotage-watch --tap SOCKET [--car FILE] [--listen ADDRESS:PORT] [--host NAME]...
                       [--pictures N]
-       pilotage-watch --pilot-on-stdin [...]
+       pilotage-watch --pilot-on-stdin [--hand-on-stdout] [...]
 
   --tap SOCKET           the pilot's socket for observers
   --pilot-on-stdin       standard input is the connection to the pilot that started this program,

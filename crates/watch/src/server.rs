@@ -245,6 +245,10 @@ async fn live(State(shared): State<Shared>, upgrade: WebSocketUpgrade) -> Respon
 }
 
 async fn stop(State(shared): State<Shared>) -> Response {
+    // What waits in the pilot's pipe must not arm the car again.
+    if let Some(wheel) = &shared.wheel {
+        wheel.stop();
+    }
     act(move || shared.brake.stop()).await
 }
 

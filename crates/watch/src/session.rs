@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
+use pilotage_gamepad::PageState;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::live::Viewer;
-use crate::wheel::{Asked, BEAT, Hold};
+use crate::wheel::{BEAT, Hold, Lost, PageRequest};
 use crate::{Brake, Live, Wheel};
 
 /// Pictures that were sent and that the page has not shown yet. A slow link so gets fewer pictures,
@@ -36,14 +37,22 @@ pub(crate) async fn run(
     wheel: Option<Arc<Wheel>>,
 ) {
     let mut driving = wheel.map(Driving::new);
-    serve(socket, &live, driving.as_mut()).await;
-    if driving.is_some_and(|mut driving| driving.lose()) {
-        log::warn!("the page that drives is gone: the car is stopped");
-        // The wheel's stop needs a pilot that reads it.
-        let stopped = tokio::task::spawn_blocking(move || brake.stop()).await;
-        if let Ok(Err(error)) = stopped {
-            log::error!("{error}");
-        }
+    let lost = serve(socket, &live, driving.as_mut()).await;
+    // The wheel is free again when the car has been stopped.
+    let Some((wheel, _hold)) = driving.and_then(|it| it.hold.map(|hold| (it.wheel, hold))) else {
+        return;
+    };
+    wheel.stop();
+    let reason = lost.map_or_else(
+        || "the page that drives is gone".to_owned(),
+        |lost| lost.to_string(),
+    );
+    log::warn!("{reason}: the car is being stopped");
+    // The wheel's stop needs a pilot that reads it.
+    match tokio::task::spawn_blocking(move || brake.stop()).await {
+        Ok(Ok(text)) => log::info!("{text}"),
+        Ok(Err(error)) => log::error!("{error}"),
+        Err(error) => log::error!("the car may not be stopped: {error}"),
     }
 }
 
@@ -77,39 +86,55 @@ impl Driving {
         text(&serde_json::json!({ "kind": "wheel", "state": state }))
     }
 
-    /// Does what the page asks; returns whether it kept to the protocol.
-    fn ask(&mut self, asked: Asked) -> bool {
-        match (asked, &mut self.hold) {
-            (Asked::Take, None) => {
-                if self.wheel.take(self.page) {
-                    self.hold = Some(Hold::new(&self.wheel, Instant::now()));
-                }
-                true
-            }
-            (Asked::Release, hold) => {
+    /// Does what the page requests.
+    fn handle(&mut self, request: PageRequest) -> Result<(), Lost> {
+        let now = Instant::now();
+        match (request, &mut self.hold) {
+            (PageRequest::Take, None) => self.hold = Hold::take(&self.wheel, self.page, now),
+            (PageRequest::Release, hold) => {
                 if let Some(hold) = hold.take() {
-                    hold.end(&self.wheel, false);
+                    hold.release();
                 }
-                true
             }
-            (asked, Some(hold)) => hold.ask(&self.wheel, asked, Instant::now()).is_ok(),
-            // The wheel was lost a moment ago.
-            (Asked::Arm | Asked::Drive { .. }, None) => true,
+            (PageRequest::Arm { number, beat }, Some(hold)) => hold.arm(number, beat, now)?,
+            (
+                PageRequest::Drive {
+                    steering,
+                    throttle,
+                    held: dead_man,
+                    number,
+                    beat,
+                },
+                Some(hold),
+            ) => {
+                let state = PageState {
+                    steering,
+                    throttle,
+                    dead_man,
+                    ..PageState::default()
+                };
+                hold.drive(state, (number, beat), now)?;
+            }
+            // It has the wheel already, or lost it a moment ago.
+            (PageRequest::Take, Some(_))
+            | (PageRequest::Arm { .. } | PageRequest::Drive { .. }, None) => {}
         }
+        Ok(())
     }
 
-    /// Ends the hold with a stop; returns whether there was one.
-    fn lose(&mut self) -> bool {
-        let hold = self.hold.take();
-        let held = hold.is_some();
-        if let Some(hold) = hold {
-            hold.end(&self.wheel, true);
-        }
-        held
+    /// The next beat, if this page holds the wheel.
+    fn beat(&mut self) -> Result<Option<u64>, Lost> {
+        let hold = self.hold.as_mut();
+        hold.map(|hold| hold.beat(Instant::now())).transpose()
     }
 }
 
-async fn serve(mut socket: WebSocket, live: &Live, mut driving: Option<&mut Driving>) {
+/// Returns why the page loses the wheel, if that is not the end of the connection.
+async fn serve(
+    mut socket: WebSocket,
+    live: &Live,
+    mut driving: Option<&mut Driving>,
+) -> Option<Lost> {
     let mut status = live.status.subscribe();
     let mut frames = live.frames.subscribe();
     let mut pictures = live.picture.subscribe();
@@ -122,39 +147,42 @@ async fn serve(mut socket: WebSocket, live: &Live, mut driving: Option<&mut Driv
         let holds = driving.as_ref().is_some_and(|it| it.hold.is_some());
         let message = tokio::select! {
             biased;
-            received = socket.recv() => match received {
-                Some(Ok(Message::Text(text))) if quota.allows(Instant::now()) => {
-                    if text.as_str() == RECEIPT {
-                        in_flight = u32::saturating_sub(in_flight, 1);
-                        continue;
-                    }
-                    let asked = serde_json::from_str::<Asked>(&text).ok();
-                    let allowed = asked.zip(driving.as_deref_mut());
-                    match allowed.is_some_and(|(asked, driving)| driving.ask(asked)) {
-                        true => continue,
-                        false => return,
-                    }
-                }
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-                _ => return,
+            _ = beats.tick(), if holds => match driving.as_deref_mut()?.beat() {
+                Ok(Some(beat)) => text(&serde_json::json!({ "kind": "beat", "beat": beat })),
+                Ok(None) => continue,
+                Err(lost) => return Some(lost),
             },
-            now = beats.tick(), if holds => {
-                let hold = driving.as_mut().and_then(|it| it.hold.as_mut());
-                match hold.map(|hold| hold.beat(now.into_std())) {
-                    Some(Ok(beat)) => text(&serde_json::json!({ "kind": "beat", "beat": beat })),
-                    Some(Err(_)) => return,
-                    None => continue,
+            received = socket.recv() => {
+                let message = received?.ok()?;
+                if !quota.allows(Instant::now()) {
+                    return Some(Lost::Wrong);
                 }
+                match message {
+                    Message::Text(text) if text.as_str() == RECEIPT => {
+                        in_flight = u32::saturating_sub(in_flight, 1);
+                    }
+                    Message::Text(text) => {
+                        let Ok(request) = serde_json::from_str(&text) else {
+                            return Some(Lost::Wrong);
+                        };
+                        if let Err(lost) = driving.as_deref_mut()?.handle(request) {
+                            return Some(lost);
+                        }
+                    }
+                    Message::Ping(_) | Message::Pong(_) => {}
+                    Message::Binary(_) | Message::Close(_) => return None,
+                }
+                continue;
             },
             state = changed(driving.as_deref_mut()) => state,
             changed = status.changed() => match changed {
                 Ok(()) => Message::Text(status.borrow_and_update().clone()),
-                Err(_) => return,
+                Err(_) => return None,
             },
             batch = frames.recv() => match batch {
                 Ok(batch) => Message::Text(batch),
                 Err(RecvError::Lagged(_)) => continue,
-                Err(RecvError::Closed) => return,
+                Err(RecvError::Closed) => return None,
             },
             changed = pictures.changed(), if in_flight < IN_FLIGHT => {
                 let picture: Bytes = pictures.borrow_and_update().clone();
@@ -168,7 +196,7 @@ async fn serve(mut socket: WebSocket, live: &Live, mut driving: Option<&mut Driv
         let patience = if holds { STALLED_WHEEL } else { STALLED };
         match timeout(patience, socket.send(message)).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
+            Ok(Err(_)) | Err(_) => return None,
         }
     }
 }

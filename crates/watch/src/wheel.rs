@@ -3,10 +3,12 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pilotage_gamepad::PageState;
+use pilotage_vehicle::monotonic;
 use rustix::fs::{FileType, OFlags};
 use tokio::sync::watch;
 
@@ -16,6 +18,8 @@ const OLDEST: Duration = Duration::from_millis(200);
 const SILENT: Duration = Duration::from_secs(1);
 /// The time between two beats.
 pub(crate) const BEAT: Duration = Duration::from_millis(50);
+/// Bytes that the pipe holds: the least that Linux allows.
+const PIPE: usize = 4096;
 /// Beats that are remembered: those of more than [`OLDEST`].
 const BEATS: usize = 8;
 
@@ -43,6 +47,8 @@ impl Wheel {
         }
         let flags = rustix::fs::fcntl_getfl(&pipe)?;
         rustix::fs::fcntl_setfl(&pipe, flags | OFlags::NONBLOCK)?;
+        // Little may wait in it for a pilot that hangs; the pilot ignores what is old anyway.
+        let _ = rustix::pipe::fcntl_setpipe_size(&pipe, PIPE);
         Ok(Self {
             pipe,
             holder: watch::Sender::new(None),
@@ -60,38 +66,37 @@ impl Wheel {
         self.holder.subscribe()
     }
 
-    /// Gives the wheel to a page, unless another has it.
-    pub(crate) fn take(&self, page: u64) -> bool {
-        self.holder.send_if_modified(|holder| {
-            let free = holder.is_none();
-            if free {
-                *holder = Some(page);
-            }
-            free
-        })
-    }
-
-    fn free(&self) {
-        self.holder.send_replace(None);
+    /// Presses and releases the stop button, whoever holds the wheel.
+    pub(crate) fn stop(&self) {
+        self.write(PageState {
+            stop: true,
+            ..PageState::default()
+        });
+        self.write(PageState::default());
     }
 
     /// Writes a state. A pilot that does not read gets none: to it, the page is silent.
     fn write(&self, state: PageState) {
         // A record is shorter than what a pipe takes at once or not at all (PIPE_BUF).
-        let _ = rustix::io::write(&self.pipe, &state.records());
+        let _ = rustix::io::write(&self.pipe, &state.records(monotonic()));
     }
 }
 
-/// What a page may send.
+/// What a page may request.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub(crate) enum Asked {
+pub(crate) enum PageRequest {
     /// Take the wheel.
     Take,
     /// Give it back.
     Release,
     /// Arm the car.
-    Arm,
+    Arm {
+        /// Counts the messages.
+        number: u64,
+        /// The latest beat that the page has received.
+        beat: u64,
+    },
     /// Drive.
     Drive {
         /// -1 (right) to 1 (left).
@@ -107,40 +112,57 @@ pub(crate) enum Asked {
     },
 }
 
-/// The hold of one page on the wheel. It ends with a stop, unless it is given back.
-#[derive(Debug)]
-pub(crate) struct Hold {
-    number: u64,
-    heard: Instant,
-    beat: u64,
-    /// When the latest beats were sent.
-    beats: [Instant; BEATS],
-}
-
 /// Why a page lost the wheel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Lost {
-    /// It sent nothing for a second.
+    /// It sent nothing for a second, or only what was under way for too long.
+    #[error("the page that drives is silent")]
     Silent,
     /// It broke the protocol.
+    #[error("the page that drives sends wrong messages")]
     Wrong,
 }
 
+/// The hold of one page on the wheel. It ends with a stop, unless the page releases it.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    wheel: Arc<Wheel>,
+    number: u64,
+    /// When the latest message arrived that was not under way for too long.
+    last_message: Instant,
+    beat: u64,
+    /// When the latest beats were sent.
+    beats: [Instant; BEATS],
+    released: bool,
+}
+
 impl Hold {
-    /// Begins at `now`, with a report of everything at rest.
-    pub(crate) fn new(wheel: &Wheel, now: Instant) -> Self {
-        wheel.write(PageState::default());
-        Self {
-            number: 0,
-            heard: now,
-            beat: 0,
-            beats: [now; BEATS],
-        }
+    /// Gives the wheel to `page` at `now`, with a report of everything at rest; `None` if another page
+    /// has it.
+    pub(crate) fn take(wheel: &Arc<Wheel>, page: u64, now: Instant) -> Option<Self> {
+        let taken = wheel.holder.send_if_modified(|holder| {
+            let free = holder.is_none();
+            if free {
+                *holder = Some(page);
+            }
+            free
+        });
+        taken.then(|| {
+            wheel.write(PageState::default());
+            Self {
+                wheel: Arc::clone(wheel),
+                number: 0,
+                last_message: now,
+                beat: 0,
+                beats: [now; BEATS],
+                released: false,
+            }
+        })
     }
 
     /// The next beat, which the page answers.
     pub(crate) fn beat(&mut self, now: Instant) -> Result<u64, Lost> {
-        if now.duration_since(self.heard) > SILENT {
+        if now.duration_since(self.last_message) > SILENT {
             return Err(Lost::Silent);
         }
         self.beat += 1;
@@ -148,53 +170,60 @@ impl Hold {
         Ok(self.beat)
     }
 
-    /// Passes a message on.
-    pub(crate) fn ask(&mut self, wheel: &Wheel, asked: Asked, now: Instant) -> Result<(), Lost> {
-        match asked {
-            Asked::Arm => {
-                let pressed = PageState {
-                    arm: true,
-                    ..PageState::default()
-                };
-                wheel.write(pressed);
-                wheel.write(PageState::default());
-            }
-            Asked::Drive {
-                steering,
-                throttle,
-                held,
-                number,
-                beat,
-            } => {
-                if number <= self.number || beat > self.beat {
-                    return Err(Lost::Wrong);
-                }
-                self.number = number;
-                let behind = self.beat - beat;
-                let sent = self.beats[beat as usize % BEATS];
-                // What was under way for too long is not what the operator wants now.
-                if behind < BEATS as u64 && now.duration_since(sent) <= OLDEST {
-                    self.heard = now;
-                    wheel.write(PageState {
-                        steering,
-                        throttle,
-                        dead_man: held,
-                        ..PageState::default()
-                    });
-                }
-            }
-            Asked::Take | Asked::Release => {}
+    /// Arms the car.
+    pub(crate) fn arm(&mut self, number: u64, beat: u64, now: Instant) -> Result<(), Lost> {
+        if self.is_fresh(number, beat, now)? {
+            self.wheel.write(PageState {
+                arm: true,
+                ..PageState::default()
+            });
+            self.wheel.write(PageState::default());
         }
         Ok(())
     }
 
-    /// Ends the hold: the car is neutral, and stopped unless the page gave the wheel back.
-    pub(crate) fn end(self, wheel: &Wheel, stop: bool) {
-        wheel.write(PageState {
-            stop,
-            ..PageState::default()
-        });
-        wheel.write(PageState::default());
-        wheel.free();
+    /// Passes on the operator's hand. What was under way for too long moves nothing; that the stick
+    /// was released counts however late.
+    pub(crate) fn drive(
+        &mut self,
+        state: PageState,
+        (number, beat): (u64, u64),
+        now: Instant,
+    ) -> Result<(), Lost> {
+        match self.is_fresh(number, beat, now)? {
+            true => self.wheel.write(state),
+            false if !state.dead_man => self.wheel.write(PageState::default()),
+            false => {}
+        }
+        Ok(())
+    }
+
+    /// Whether a message was sent a short time ago.
+    fn is_fresh(&mut self, number: u64, beat: u64, now: Instant) -> Result<bool, Lost> {
+        if number <= self.number || beat > self.beat {
+            return Err(Lost::Wrong);
+        }
+        self.number = number;
+        let sent = self.beats[beat as usize % BEATS];
+        let fresh = self.beat - beat < BEATS as u64 && now.duration_since(sent) <= OLDEST;
+        if fresh {
+            self.last_message = now;
+        }
+        Ok(fresh)
+    }
+
+    /// The page releases the wheel: the car is neutral, and stays armed.
+    pub(crate) fn release(mut self) {
+        self.released = true;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        match self.released {
+            true => self.wheel.write(PageState::default()),
+            false => self.wheel.stop(),
+        }
+        self.wheel.holder.send_replace(None);
     }
 }

@@ -92,6 +92,26 @@ impl Page {
         self.ask(&message);
     }
 
+    /// Holds the stick there until the pilot has that request.
+    fn hold_until(
+        &mut self,
+        pilot: &mut Pilot,
+        (steering, throttle): (f32, f32),
+        mut done: impl FnMut(DriveRequest) -> bool,
+    ) {
+        wait_until(|| {
+            self.drive(steering, throttle, true);
+            std::thread::sleep(Duration::from_millis(2));
+            done(pilot.request())
+        });
+    }
+
+    fn arm(&mut self) {
+        self.number += 1;
+        let (number, beat) = (self.number, self.beat);
+        self.ask(&object!({ "kind": "arm", "number": number, "beat": beat }));
+    }
+
     /// Whether the server has closed the connection, whatever it sent before.
     fn is_closed(&mut self) -> bool {
         let began = Instant::now();
@@ -109,20 +129,16 @@ fn the_car_is_driven_while_the_stick_is_held() {
     let (running, mut pilot) = Pilot::start();
     let mut page = Page::take(&running);
     page.drive(0.0, 0.0, false);
-    page.drive(0.0, 0.0, true);
-    wait_until(|| pilot.request().driven);
-    page.drive(0.5, 0.25, true);
-    let mut asked = DriveRequest::default();
-    wait_until(|| {
-        asked = pilot.request();
-        asked.steering > 0.4
+    page.hold_until(&mut pilot, (0.0, 0.0), |request| request.driven);
+    page.hold_until(&mut pilot, (0.5, 0.25), |request| {
+        let near = |value: f32, wanted: f32| (value - wanted).abs() < 0.02;
+        near(request.steering, 0.49) && near(request.throttle, 0.24)
     });
-    assert!((asked.throttle - 0.25).abs() < 0.02, "{asked:?}");
     page.drive(0.5, 0.25, false);
     wait_until(|| !pilot.request().driven);
     assert_eq!(pilot.request(), DriveRequest::default());
     assert_eq!(pilot.presses(), (false, false));
-    page.ask(&object!({ "kind": "arm" }));
+    page.arm();
     wait_until(|| pilot.presses() == (true, false));
     page.ask(&object!({ "kind": "release" }));
     assert_eq!(page.state(), "free");
@@ -133,9 +149,8 @@ fn the_car_is_driven_while_the_stick_is_held() {
 fn silence_is_neutral_and_then_a_stop() {
     let (running, mut pilot) = Pilot::start();
     let mut page = Page::take(&running);
-    page.drive(0.0, 0.0, true);
-    page.drive(0.0, 1.0, true);
-    wait_until(|| pilot.request().throttle > 0.9);
+    page.hold_until(&mut pilot, (0.0, 0.0), |request| request.driven);
+    page.hold_until(&mut pilot, (0.0, 1.0), |request| request.throttle > 0.9);
     // Nothing is sent any more, while the connection stays.
     wait_until(|| pilot.request() == DriveRequest::default());
     assert!(page.is_closed());
@@ -147,16 +162,17 @@ fn silence_is_neutral_and_then_a_stop() {
 fn a_page_that_goes_away_stops_the_car_and_another_may_drive_then() {
     let (running, mut pilot) = Pilot::start();
     let mut page = Page::take(&running);
-    page.drive(0.0, 0.0, true);
+    page.hold_until(&mut pilot, (0.0, 0.0), |request| request.driven);
     let mut other = Page::open(&running);
     assert_eq!(other.state(), "taken");
     // It cannot take the wheel, drive or arm.
     other.ask(&object!({ "kind": "take" }));
     other.drive_at_once(1.0, 1.0, true);
-    other.ask(&object!({ "kind": "arm" }));
-    page.drive(0.0, 0.5, true);
-    wait_until(|| pilot.request().throttle > 0.4);
-    assert_eq!(pilot.request().steering, 0.0);
+    other.arm();
+    page.hold_until(&mut pilot, (0.0, 0.5), |request| {
+        assert_eq!(request.steering, 0.0);
+        request.throttle > 0.4
+    });
     assert_eq!(pilot.presses(), (false, false));
     drop(page);
     wait_until(|| pilot.presses() == (false, true));
@@ -167,21 +183,68 @@ fn a_page_that_goes_away_stops_the_car_and_another_may_drive_then() {
     assert_eq!(other.state(), "yours");
 }
 
+/// Checks for a while that the pilot gets neither a command nor an arming.
+fn nothing_happens(pilot: &mut Pilot) {
+    for _ in 0..40 {
+        assert_eq!(pilot.request(), DriveRequest::default());
+        assert_eq!(pilot.presses(), (false, false));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 #[test]
-fn what_was_under_way_for_too_long_moves_nothing() {
+fn what_was_under_way_for_too_long_moves_and_arms_nothing() {
     let (running, mut pilot) = Pilot::start();
     let mut page = Page::take(&running);
-    page.drive(0.0, 0.0, true);
-    wait_until(|| pilot.request().driven);
-    let old = page.beat;
-    for _ in 0..12 {
-        page.drive(0.0, 0.0, true);
+    page.hold_until(&mut pilot, (0.0, 0.0), |request| request.driven);
+    // It answers a beat of more than 200 ms ago, while the connection goes on.
+    for held in [false, true] {
+        std::thread::sleep(Duration::from_millis(300));
+        page.arm();
+        page.drive_at_once(1.0, 1.0, held);
+        nothing_happens(&mut pilot);
+        // Fresh messages keep the wheel.
+        for _ in 0..12 {
+            page.drive(0.0, 0.0, false);
+        }
     }
-    page.beat = old;
-    page.drive_at_once(1.0, 1.0, true);
-    page.drive(0.0, 0.0, true);
-    std::thread::sleep(Duration::from_millis(20));
-    assert_eq!(pilot.request().throttle, 0.0);
+    // A release counts however late: the axes have to be seen at rest after it.
+    page.hold_until(&mut pilot, (0.0, 0.0), |request| request.driven);
+    page.hold_until(&mut pilot, (0.0, 0.5), |request| request.throttle > 0.4);
+    let latest = std::mem::replace(&mut page.beat, 1);
+    page.drive_at_once(0.0, 1.0, false);
+    page.beat = latest;
+    for _ in 0..4 {
+        page.drive(0.0, 0.5, true);
+    }
+    page.hold_until(&mut pilot, (0.0, 0.5), |request| {
+        assert_eq!(request.throttle, 0.0);
+        request.driven
+    });
+    assert_eq!(running.stops(), 0);
+}
+
+#[test]
+fn what_waits_for_a_pilot_that_hangs_moves_and_arms_nothing_later() {
+    let (running, mut pilot) = Pilot::start();
+    let mut page = Page::take(&running);
+    page.hold_until(&mut pilot, (0.0, 0.0), |request| request.driven);
+    // The pilot does not read for longer than the pipe holds.
+    for _ in 0..40 {
+        page.drive(1.0, 1.0, true);
+    }
+    page.arm();
+    std::thread::sleep(Duration::from_millis(300));
+    nothing_happens(&mut pilot);
+    assert_eq!(running.stops(), 0);
+}
+
+#[test]
+fn a_stop_reaches_the_pilot_by_the_wheel_too() {
+    let (running, mut pilot) = Pilot::start();
+    assert_eq!(running.stop(), 200);
+    wait_until(|| pilot.presses() == (false, true));
+    assert_eq!(running.stops(), 1);
 }
 
 #[test]
