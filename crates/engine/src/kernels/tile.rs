@@ -66,18 +66,12 @@ impl Tiling {
     /// The sizes for rows of `pixels` output pixels. `None` for plain loops.
     pub(crate) fn of(arithmetic: Arithmetic, pixels: usize) -> Option<Self> {
         match arithmetic.instruction_set.set() {
-            InstructionSet::Avx512 | InstructionSet::Avx512Vnni if !arithmetic.exact => {
-                Some(Self {
-                    lanes: 16,
-                    half: 8,
-                    vectors: 4,
-                })
-            }
-            // Exact tiles are not used for driving; on AVX-512 machines they use AVX2.
-            InstructionSet::Avx512
-            | InstructionSet::Avx512Vnni
-            | InstructionSet::Avx2
-            | InstructionSet::AvxVnni => Some(Self {
+            InstructionSet::Avx512 | InstructionSet::Avx512Vnni => Some(Self {
+                lanes: 16,
+                half: 8,
+                vectors: 4,
+            }),
+            InstructionSet::Avx2 | InstructionSet::AvxVnni => Some(Self {
                 lanes: 8,
                 half: 0,
                 // A single pixel needs wide tiles to have enough independent sums.
@@ -230,14 +224,12 @@ pub(crate) fn function(
     let exact = arithmetic.exact;
     match arithmetic.instruction_set.set() {
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512 | InstructionSet::Avx512Vnni if !exact => {
-            x86::avx512(pixels, vectors, half)
-        }
+        InstructionSet::Avx512 | InstructionSet::Avx512Vnni => match exact {
+            true => x86::avx512::<true>(pixels, vectors, half),
+            false => x86::avx512::<false>(pixels, vectors, half),
+        },
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512
-        | InstructionSet::Avx512Vnni
-        | InstructionSet::Avx2
-        | InstructionSet::AvxVnni => match exact {
+        InstructionSet::Avx2 | InstructionSet::AvxVnni => match exact {
             true => x86::avx2::<true>(pixels, vectors, half),
             false => x86::avx2::<false>(pixels, vectors, half),
         },
@@ -277,16 +269,20 @@ mod x86 {
     }
 
     // Sums, weights and one value have to fit in 32 registers.
-    pub(super) fn avx512(pixels: usize, vectors: usize, half: usize) -> Option<TileFunction> {
+    pub(super) fn avx512<const EXACT: bool>(
+        pixels: usize,
+        vectors: usize,
+        half: usize,
+    ) -> Option<TileFunction> {
         match (vectors, half) {
-            (0, 1) => choose!(wide, pixels, 0, 1, false, [1 2 3 4 5 6 7 8 9 10 11 12]),
-            (1, 0) => choose!(wide, pixels, 1, 0, false, [1 2 3 4 5 6 7 8 9 10 11 12]),
-            (1, 1) => choose!(wide, pixels, 1, 1, false, [1 2 3 4 5 6 7 8 9 10 11 12]),
-            (2, 0) => choose!(wide, pixels, 2, 0, false, [1 2 3 4 5 6 7 8 9 10 11 12]),
-            (2, 1) => choose!(wide, pixels, 2, 1, false, [1 2 3 4 5 6 7 8]),
-            (3, 0) => choose!(wide, pixels, 3, 0, false, [1 2 3 4 5 6 7 8]),
-            (3, 1) => choose!(wide, pixels, 3, 1, false, [1 2 3 4 5 6]),
-            (4, 0) => choose!(wide, pixels, 4, 0, false, [1 2 3 4 5 6]),
+            (0, 1) => choose!(wide, pixels, 0, 1, EXACT, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (1, 0) => choose!(wide, pixels, 1, 0, EXACT, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (1, 1) => choose!(wide, pixels, 1, 1, EXACT, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (2, 0) => choose!(wide, pixels, 2, 0, EXACT, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (2, 1) => choose!(wide, pixels, 2, 1, EXACT, [1 2 3 4 5 6 7 8]),
+            (3, 0) => choose!(wide, pixels, 3, 0, EXACT, [1 2 3 4 5 6 7 8]),
+            (3, 1) => choose!(wide, pixels, 3, 1, EXACT, [1 2 3 4 5 6]),
+            (4, 0) => choose!(wide, pixels, 4, 0, EXACT, [1 2 3 4 5 6]),
             _ => None,
         }
     }

@@ -65,11 +65,7 @@ impl TiledConvolution {
     ) -> Option<Self> {
         let tiling = Tiling::of(arithmetic, shape.output[1])?;
         let taps = shape.axes[0].kernel * shape.axes[1].kernel * shape.depth;
-        // Where a limit is 0, the vector clamp may give a zero of the other sign.
-        let ([low, high], activation) = match arithmetic.exact {
-            true => (UNLIMITED, activation),
-            false => limits(activation),
-        };
+        let ([low, high], activation) = limits(activation, arithmetic);
         let mut this = Self {
             shape,
             weights: Vec::new(),
@@ -275,8 +271,10 @@ impl TiledConvolution {
 const UNLIMITED: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
 
 /// The limits of an activation function, and the function that remains after them.
-pub(super) fn limits(activation: Activation) -> ([f32; 2], Activation) {
+pub(super) fn limits(activation: Activation, arithmetic: Arithmetic) -> ([f32; 2], Activation) {
     match activation {
+        // Where a limit is 0, the vector clamp may give a zero of the other sign.
+        _ if arithmetic.exact => (UNLIMITED, activation),
         Activation::Relu => ([0.0, f32::INFINITY], Activation::None),
         Activation::Clip { min, max } => {
             let [low, high] = UNLIMITED;

@@ -2,7 +2,8 @@
 //!
 //! Columns are read once, from left to right, and multiplied for every output pixel whose window
 //! has them: the sums of these pixels are in registers. A sum starts with the bias; products are
-//! added column by column, and each is fused with its addition.
+//! added column by column, and each is fused with its addition. Exact arithmetic instead computes
+//! pixel by pixel, and adds the rounded products row by row as the plain loops do.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -53,7 +54,8 @@ impl Row {
 }
 
 /// Computes a row whose window has `W` columns without dilation and the stride `S`, of which each
-/// column is in `L` windows at most. A `W` of 0 is any window. A block has `Z` vectors.
+/// column is in `L` windows at most. A `W` of 0 is any window, and an `L` of 0 is exact arithmetic
+/// for any window. A block has `Z` vectors.
 ///
 /// # Safety
 /// The machine has the instructions of `V`; the rest as for [`RowFunction`].
@@ -61,9 +63,13 @@ impl Row {
 unsafe fn row<V: Vector, const Z: usize, const W: usize, const S: usize, const L: usize>(
     row: &Row,
 ) {
-    // SAFETY: `pixel` and `columns` have the contract of this function.
+    // SAFETY: `exact_pixel`, `pixel` and `columns` have the contract of this function.
     unsafe {
-        if W == 0 {
+        if L == 0 {
+            for x in 0..row.width {
+                exact_pixel::<V, Z>(row, x);
+            }
+        } else if W == 0 {
             for x in 0..row.width {
                 pixel::<V, Z>(row, x);
             }
@@ -144,6 +150,32 @@ unsafe fn pixel<V: Vector, const Z: usize>(row: &Row, x: usize) {
     }
 }
 
+/// Computes one pixel of any window with the bits of the plain loops.
+///
+/// # Safety
+/// As for [`row`].
+#[inline(always)]
+unsafe fn exact_pixel<V: Vector, const Z: usize>(row: &Row, x: usize) {
+    let columns = row.across.taps(x);
+    // SAFETY: as in `columns`.
+    unsafe {
+        let mut sums = load::<V, Z>(row.bias);
+        for tap in row.rows.clone() {
+            let start = row.start(tap);
+            for column in columns.clone() {
+                let place = row.across.position(x, column);
+                let x = load::<V, Z>(start.wrapping_add(place * row.channels));
+                let at = (tap * row.across.kernel + column) * Z * V::LANES;
+                let weights = load::<V, Z>(row.weights.wrapping_add(at));
+                for (sum, (&x, weight)) in sums.iter_mut().zip(x.iter().zip(weights)) {
+                    *sum = x.mul_then_add(weight, *sum);
+                }
+            }
+        }
+        store::<V, Z>(row, x, sums);
+    }
+}
+
 /// # Safety
 /// The machine has the instructions of `V`, and `Z` vectors are readable.
 #[inline(always)]
@@ -209,11 +241,12 @@ rows!(neon, std::arch::aarch64::float32x4_t);
 macro_rules! choose {
     ($function:ident, $vectors:literal, $window:expr) => {
         match $window {
-            Some([3, 1]) => $function::<$vectors, 3, 1, 3> as RowFunction,
-            Some([3, 2]) => $function::<$vectors, 3, 2, 2>,
-            Some([5, 1]) => $function::<$vectors, 5, 1, 5>,
-            Some([5, 2]) => $function::<$vectors, 5, 2, 3>,
-            _ => $function::<$vectors, 0, 1, 1>,
+            Window::Exact => $function::<$vectors, 0, 1, 0> as RowFunction,
+            Window::Columns([3, 1]) => $function::<$vectors, 3, 1, 3>,
+            Window::Columns([3, 2]) => $function::<$vectors, 3, 2, 2>,
+            Window::Columns([5, 1]) => $function::<$vectors, 5, 1, 5>,
+            Window::Columns([5, 2]) => $function::<$vectors, 5, 2, 3>,
+            Window::Columns(_) | Window::Any => $function::<$vectors, 0, 1, 1>,
         }
     };
 }
@@ -228,13 +261,19 @@ pub(super) fn blocks(set: Available) -> &'static [usize] {
     }
 }
 
-/// The function for one of the [`blocks`]. `window` is the columns and the stride of a window
-/// without dilation.
-pub(super) fn function(
-    set: Available,
-    block: usize,
-    window: Option<[usize; 2]>,
-) -> Option<RowFunction> {
+/// How a row's windows are computed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Window {
+    /// With exact arithmetic.
+    Exact,
+    /// The columns and the stride of a window without dilation.
+    Columns([usize; 2]),
+    /// Any other window.
+    Any,
+}
+
+/// The function for one of the [`blocks`].
+pub(super) fn function(set: Available, block: usize, window: Window) -> Option<RowFunction> {
     match (set.set(), block) {
         #[cfg(target_arch = "x86_64")]
         (InstructionSet::Avx512 | InstructionSet::Avx512Vnni, 64) => Some(choose!(wide, 4, window)),

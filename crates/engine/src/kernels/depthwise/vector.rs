@@ -8,7 +8,7 @@ use super::super::convolution::ConvolutionShape;
 use super::super::tile::Arithmetic;
 use super::super::tiled::{Output, limits};
 use super::divide;
-use super::row::{Row, RowFunction, blocks, function};
+use super::row::{Row, RowFunction, Window, blocks, function};
 use crate::plan::Activation;
 
 /// Channels that are computed together.
@@ -36,8 +36,8 @@ pub(crate) struct VectorDepthwise {
 }
 
 impl VectorDepthwise {
-    /// `weights` is (channels, kH, kW, 1). `None` if the layer has to run as plain loops: with
-    /// exact arithmetic, and with fewer channels than a vector has lanes.
+    /// `weights` is (channels, kH, kW, 1). `None` if the layer has to run as plain loops, because it
+    /// has fewer channels than a vector has lanes.
     pub(crate) fn new(
         shape: ConvolutionShape,
         weights: &[f32],
@@ -47,12 +47,16 @@ impl VectorDepthwise {
     ) -> Option<Self> {
         let set = arithmetic.instruction_set;
         let channels = shape.groups;
-        if arithmetic.exact || !shape.is_depthwise() {
+        if !shape.is_depthwise() {
             return None;
         }
         let taps = shape.axes[0].kernel * shape.axes[1].kernel;
         let across = &shape.axes[1];
-        let window = (across.dilation == 1).then_some([across.kernel, across.stride]);
+        let window = match across.dilation {
+            _ if arithmetic.exact => Window::Exact,
+            1 => Window::Columns([across.kernel, across.stride]),
+            _ => Window::Any,
+        };
         let mut packed = Vec::new();
         let mut layout = Vec::new();
         for (first, count, size) in divide(channels, blocks(set)) {
@@ -68,7 +72,7 @@ impl VectorDepthwise {
                 packed.extend((first..first + size).map(|channel| weights[channel * taps + tap]));
             }
         }
-        let ([low, high], activation) = limits(activation);
+        let ([low, high], activation) = limits(activation, arithmetic);
         (!layout.is_empty()).then(|| Self {
             shape,
             blocks: layout,
