@@ -4,6 +4,7 @@
 mod kernel;
 mod levels;
 mod memory;
+mod observed;
 mod peak;
 mod step;
 mod workers;
@@ -12,7 +13,8 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use self::kernel::Kernel;
-use self::memory::{MemoryMap, Slot, Views};
+use self::memory::{MemoryMap, OutputMemory, Slot, Views};
+pub use self::observed::ObservedEngine;
 pub use self::peak::{Numbers, peak, read_speed};
 use self::step::PreparedStep;
 use self::workers::Workers;
@@ -20,7 +22,7 @@ use crate::aligned_bytes::AlignedBytes;
 use crate::instruction_set::{self, Available, InstructionSet};
 use crate::kernels::int8::WeightStorage;
 use crate::kernels::tile::Arithmetic;
-use crate::plan::{Operation, Plan, PlanError};
+use crate::plan::{MAX_BYTES, Operation, Plan, PlanError};
 use crate::{ElementType, Engine, EngineError, Port, TensorMut, TensorRef, Timing};
 
 /// How a [`CpuEngine`] runs.
@@ -51,6 +53,9 @@ impl Default for CpuOptions {
         }
     }
 }
+
+/// Maximum number of bytes of an arena. Outputs stay in it, and there may be gaps between tensors.
+const MOST_ARENA: usize = 2 * MAX_BYTES;
 
 /// Maximum number of threads of an engine.
 pub const MAX_THREADS: usize = 64;
@@ -128,6 +133,10 @@ impl CpuEngine {
     /// # Errors
     /// When the plan is not valid, or `options` cannot be met on this machine.
     pub fn new(plan: &Plan, options: CpuOptions) -> Result<Self, CpuError> {
+        Self::with(plan, options, OutputMemory::Kept)
+    }
+
+    fn with(plan: &Plan, options: CpuOptions, outputs: OutputMemory) -> Result<Self, CpuError> {
         plan.validate().map_err(CpuError::Plan)?;
         let set = options.instruction_set.unwrap_or_else(InstructionSet::best);
         let instruction_set = Available::new(set).ok_or(CpuError::Unavailable(set))?;
@@ -142,7 +151,11 @@ impl CpuEngine {
         let mut kernels: Vec<_> = plan.steps.iter().map(kernel).collect();
         let slack = levels::arrange(plan, &mut kernels);
         let scratch: Vec<_> = kernels.iter().map(|(kernel, _)| kernel.scratch()).collect();
-        let map = MemoryMap::new(plan, &scratch, &slack);
+        let map = MemoryMap::new(plan, &scratch, &slack, outputs);
+        if map.arena > MOST_ARENA {
+            let what = "the memory of an inference".to_owned();
+            return Err(CpuError::Plan(PlanError::TooLarge { what }));
+        }
         let steps: Vec<_> = plan
             .steps
             .iter()

@@ -94,7 +94,8 @@ pub use api::{AxisOrder, ElementType, Engine, EngineError, Port, TensorMut, Tens
 pub use buffer::Buffer;
 pub use bundle::{Bundle, BundleError, Section, sections};
 pub use cpu::{
-    CpuEngine, CpuError, CpuOptions, MAX_THREADS, Numbers, StepProfile, peak, read_speed,
+    CpuEngine, CpuError, CpuOptions, MAX_THREADS, Numbers, ObservedEngine, StepProfile, peak,
+    read_speed,
 };
 pub use gate::{Gate, GateLimits, GatedOutput};
 pub use inputs::{Inputs, InputsError, MOST_INPUTS, PictureForm};

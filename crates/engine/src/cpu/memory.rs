@@ -129,6 +129,15 @@ impl<'a> Views<'a> {
     }
 }
 
+/// How long the plan's outputs stay in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutputMemory {
+    /// Until the end of an inference.
+    Kept,
+    /// Like other tensors: until the last step that reads them, or the one that computes them.
+    Reused,
+}
+
 /// The locations of all tensors, constants and scratch memory of a plan.
 pub(crate) struct MemoryMap {
     tensors: Vec<Slot>,
@@ -145,7 +154,12 @@ impl MemoryMap {
     /// Lays out a validated plan. `scratch` is the bytes of scratch memory of each step.
     /// `slack` is the bytes behind each tensor that no other tensor may use during its
     /// lifetime; it counts for tensors that own their memory, see [`owners`].
-    pub(crate) fn new(plan: &Plan, scratch: &[usize], slack: &[usize]) -> Self {
+    pub(crate) fn new(
+        plan: &Plan,
+        scratch: &[usize],
+        slack: &[usize],
+        outputs: OutputMemory,
+    ) -> Self {
         let (constants, data) = place_constants(plan);
         let mut map = Self {
             tensors: plan
@@ -169,7 +183,7 @@ impl MemoryMap {
             arena: 0,
             data,
         };
-        map.place_tensors(plan, slack);
+        map.place_tensors(plan, slack, outputs);
         map
     }
 
@@ -180,7 +194,7 @@ impl MemoryMap {
         }
     }
 
-    fn place_tensors(&mut self, plan: &Plan, slack: &[usize]) {
+    fn place_tensors(&mut self, plan: &Plan, slack: &[usize], outputs: OutputMemory) {
         let owner = owners(plan);
         let mut lifetimes: Vec<Option<Lifetime>> = vec![None; plan.tensors.len()];
         for (index, port) in plan.inputs.iter().enumerate() {
@@ -213,7 +227,11 @@ impl MemoryMap {
                 });
             }
         }
-        for port in &plan.outputs {
+        let kept = match outputs {
+            OutputMemory::Kept => &plan.outputs[..],
+            OutputMemory::Reused => &[],
+        };
+        for port in kept {
             if let Operand::Tensor(TensorId(id)) = port.operand {
                 extend(&mut lifetimes, owner[id], plan.steps.len());
             }
