@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 use half::f16;
 pub use pilotage_tensor::ElementType;
@@ -101,11 +102,11 @@ pub struct TensorSizeError {
     pub elements: usize,
 }
 
-/// A constant: a shape, and elements that match it.
+/// A constant: a shape, and elements that match it. Clones share the elements.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
     shape: Vec<usize>,
-    data: TensorData,
+    data: Arc<TensorData>,
 }
 
 impl Tensor {
@@ -121,14 +122,17 @@ impl Tensor {
                 elements: data.len(),
             });
         }
-        Ok(Self { shape, data })
+        Ok(Self {
+            shape,
+            data: Arc::new(data),
+        })
     }
 
     /// A float32 tensor without axes.
     pub fn scalar(value: f32) -> Self {
         Self {
             shape: Vec::new(),
-            data: TensorData::F32(vec![value]),
+            data: Arc::new(TensorData::F32(vec![value])),
         }
     }
 
@@ -137,7 +141,7 @@ impl Tensor {
         let data = data.into();
         Self {
             shape: vec![data.len()],
-            data,
+            data: Arc::new(data),
         }
     }
 
@@ -171,14 +175,21 @@ impl Tensor {
         self.data.is_empty()
     }
 
-    /// The shape and the elements, without a copy.
+    /// The shape and the elements, without a copy unless another clone shares them.
     pub fn into_parts(self) -> (Vec<usize>, TensorData) {
-        (self.shape, self.data)
+        (self.shape, Arc::unwrap_or_clone(self.data))
     }
 
     /// The same elements in another shape.
     pub fn reshaped(self, shape: impl Into<Vec<usize>>) -> Result<Self, TensorSizeError> {
-        Self::new(shape, self.data)
+        let shape = shape.into();
+        match element_count(&shape) == Some(self.data.len()) {
+            true => Ok(Self { shape, ..self }),
+            false => Err(TensorSizeError {
+                shape,
+                elements: self.data.len(),
+            }),
+        }
     }
 }
 
@@ -188,7 +199,7 @@ macro_rules! views {
             $(
                 /// The elements, if they have this type.
                 pub fn $name(&self) -> Option<&[$element]> {
-                    match &self.data {
+                    match &*self.data {
                         TensorData::$variant(v) => Some(v),
                         _ => None,
                     }
