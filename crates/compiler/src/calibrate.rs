@@ -6,10 +6,11 @@ pub use histogram::{BINS, Histogram};
 
 use std::collections::BTreeMap;
 
+use pilotage_engine::TensorRef;
 use pilotage_graph::{Graph, ValueId};
 
 use crate::cache::Rows;
-use crate::network::{Buffer, Network, NetworkError};
+use crate::network::{Network, NetworkError};
 use crate::progress::Run;
 use crate::recipe::{CalibrationMethod, CalibrationRecipe};
 
@@ -108,7 +109,7 @@ pub fn calibrate(
     method: Method,
     run: Run<'_>,
 ) -> Result<BTreeMap<ValueId, Range>, CalibrateError> {
-    let network = tapped(graph, channels_last, values)?;
+    let network = Network::measuring(graph, channels_last, values.to_vec())?;
     let limits = limits(&network, values.len(), frames, run)?;
     for (&value, &limit) in values.iter().zip(&limits) {
         let name = || graph.value(value).name.clone();
@@ -138,12 +139,12 @@ pub(crate) fn seen(
     method: Method,
     run: Run<'_>,
 ) -> Result<BTreeMap<ValueId, Range>, CalibrateError> {
-    let network = tapped(graph, channels_last, values)?;
+    let network = Network::measuring(graph, channels_last, values.to_vec())?;
     let limits = limits(&network, values.len(), frames, run)?;
     let found = values.iter().copied().zip(limits);
     let (values, limits): (Vec<ValueId>, Vec<f32>) =
         found.filter(|&(_, limit)| has_range(limit)).unzip();
-    let network = tapped(graph, channels_last, &values)?;
+    let network = Network::measuring(graph, channels_last, values.clone())?;
     let ranges = ranges(&network, &limits, frames, method, run)?;
     Ok(values.into_iter().zip(ranges).collect())
 }
@@ -158,7 +159,7 @@ pub(crate) fn magnitudes(
     frames: &[&[u8]],
     run: Run<'_>,
 ) -> Result<Vec<f32>, NetworkError> {
-    let mut network = tapped(graph, channels_last, values)?;
+    let mut network = Network::measuring(graph, channels_last, values.to_vec())?;
     network.centre = centre;
     // A check of an engine is never that of an earlier one.
     limits(&network, values.len(), frames, run.anew())
@@ -167,13 +168,6 @@ pub(crate) fn magnitudes(
 /// Whether the scale for this limit is a normal number. A subnormal scale would lose precision.
 fn has_range(limit: f32) -> bool {
     (limit / 127.0).is_normal()
-}
-
-/// A network that computes `graph` with `values` as its outputs.
-fn tapped(graph: &Graph, channels_last: bool, values: &[ValueId]) -> Result<Network, NetworkError> {
-    let mut tapped = graph.clone();
-    tapped.outputs = values.to_vec();
-    Network::new(&tapped, channels_last)
 }
 
 /// The largest magnitude of each of `count` outputs. NaN if any element is NaN.
@@ -200,23 +194,17 @@ fn measure_limits(
     frames: &[&[u8]],
     run: Run<'_>,
 ) -> Result<Vec<f32>, NetworkError> {
-    let new = || vec![0.0_f32; count];
-    let parts = network.accumulate(frames, run, new, |limits, _, outputs| {
-        for (limit, output) in limits.iter_mut().zip(outputs) {
-            *limit = largest(*limit, output);
-        }
+    let new = || vec![0_u32; count];
+    let parts = network.observe(frames, run, new, |largest, output, _, data| {
+        largest[output] = largest[output].max(largest_bits(data));
     })?;
-    let mut limits = new();
+    let mut largest = new();
     for part in parts {
-        for (limit, other) in limits.iter_mut().zip(part) {
-            // NaN takes precedence over all numbers.
-            *limit = match other > *limit || other.is_nan() {
-                true => other,
-                false => *limit,
-            };
+        for (largest, other) in largest.iter_mut().zip(part) {
+            *largest = other.max(*largest);
         }
     }
-    Ok(limits)
+    Ok(largest.into_iter().map(f32::from_bits).collect())
 }
 
 /// The ranges of outputs with the given largest magnitudes.
@@ -255,9 +243,9 @@ fn measure_histograms(
     run: Run<'_>,
 ) -> Result<Vec<Histogram>, NetworkError> {
     let new = || -> Vec<Histogram> { limits.iter().map(|&limit| Histogram::new(limit)).collect() };
-    let parts = network.accumulate(frames, run, new, |histograms, _, outputs| {
-        for (histogram, output) in histograms.iter_mut().zip(outputs) {
-            histogram.add(output.as_f32());
+    let parts = network.observe(frames, run, new, |histograms, output, _, data| {
+        if let TensorRef::F32(data) = data {
+            histograms[output].add(data);
         }
     })?;
     let mut histograms = new();
@@ -269,12 +257,13 @@ fn measure_histograms(
     Ok(histograms)
 }
 
-/// The larger of `limit` and the magnitudes of `output`. NaN if any element is NaN.
-fn largest(limit: f32, output: &Buffer) -> f32 {
-    output.as_f32().iter().fold(limit, |most, x| {
-        let x = x.abs();
-        if x > most || x.is_nan() { x } else { most }
-    })
+/// The bits of the largest magnitude of `data`. Magnitudes are ordered as their bits are, and a NaN is
+/// beyond all numbers.
+fn largest_bits(data: TensorRef<'_>) -> u32 {
+    let TensorRef::F32(data) = data else { return 0 };
+    // Signed, because all of x86-64 compares these in vectors.
+    let magnitude = |x: &f32| (x.to_bits() & i32::MAX as u32) as i32;
+    data.iter().map(magnitude).fold(0, i32::max) as u32
 }
 
 #[cfg(test)]

@@ -107,27 +107,75 @@ pub fn lower_weights(
     ports: PortLayout,
     weights: Weights,
 ) -> Result<Plan, LowerError> {
-    for node in &graph.nodes {
-        float32(graph, node)?;
-    }
-    let (graph, mut integers) = integers::prepare(graph, weights);
-    if weights == Weights::Dequantized {
-        integers = integers::Integers::default();
-    }
-    let (graph, integers) = (&graph, &integers);
-    let lower_with =
-        |inputs: &[AxisOrder]| lower_with(Lowering::new(graph, integers, weights), inputs);
-    let mut layouts = vec![AxisOrder::Model; graph.inputs.len()];
-    let mut best = lower_with(&layouts)?;
-    let first = graph.inputs.first().map(|&input| graph.value(input));
-    if ports == PortLayout::Native && first.is_some_and(|picture| picture.shape.len() == 4) {
-        layouts[0] = AxisOrder::Nhwc;
-        let plan = lower_with(&layouts)?;
-        if elements_transposed(&plan) < elements_transposed(&best) {
-            best = plan;
+    Prepared::new(graph, weights)?.lower(ports, OutputOrder::Model)
+}
+
+/// Like [`lower()`], for measurements: an output has the axis order in which it is computed.
+///
+/// # Errors
+/// As [`lower()`].
+pub(crate) fn lower_measured(graph: &Graph, ports: PortLayout) -> Result<Plan, LowerError> {
+    Prepared::new(graph, Weights::AsTheyAre)?.lower(ports, OutputOrder::Computed)
+}
+
+/// Like [`lower_measured`], for a part of a network whose inputs have these axis orders.
+///
+/// # Errors
+/// As [`lower()`].
+pub(crate) fn lower_part(graph: &Graph, inputs: &[AxisOrder]) -> Result<Plan, LowerError> {
+    Prepared::new(graph, Weights::AsTheyAre)?.lower_with(inputs, OutputOrder::Computed)
+}
+
+/// The axis order of outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OutputOrder {
+    Model,
+    /// That in which the output is computed, which saves a transposition.
+    Computed,
+}
+
+/// A graph whose integers were found.
+struct Prepared {
+    graph: Graph,
+    integers: integers::Integers,
+    weights: Weights,
+}
+
+impl Prepared {
+    fn new(graph: &Graph, weights: Weights) -> Result<Self, LowerError> {
+        for node in &graph.nodes {
+            float32(graph, node)?;
         }
+        let (graph, mut integers) = integers::prepare(graph, weights);
+        if weights == Weights::Dequantized {
+            integers = integers::Integers::default();
+        }
+        Ok(Self {
+            graph,
+            integers,
+            weights,
+        })
     }
-    Ok(best)
+
+    fn lower(&self, ports: PortLayout, outputs: OutputOrder) -> Result<Plan, LowerError> {
+        let graph = &self.graph;
+        let mut layouts = vec![AxisOrder::Model; graph.inputs.len()];
+        let mut best = self.lower_with(&layouts, outputs)?;
+        let first = graph.inputs.first().map(|&input| graph.value(input));
+        if ports == PortLayout::Native && first.is_some_and(|picture| picture.shape.len() == 4) {
+            layouts[0] = AxisOrder::Nhwc;
+            let plan = self.lower_with(&layouts, outputs)?;
+            if elements_transposed(&plan) < elements_transposed(&best) {
+                best = plan;
+            }
+        }
+        Ok(best)
+    }
+
+    fn lower_with(&self, inputs: &[AxisOrder], outputs: OutputOrder) -> Result<Plan, LowerError> {
+        let lowering = Lowering::new(&self.graph, &self.integers, self.weights);
+        lower_with(lowering, inputs, outputs)
+    }
 }
 
 fn elements_transposed(plan: &Plan) -> usize {
@@ -140,7 +188,11 @@ fn elements_transposed(plan: &Plan) -> usize {
     moved.sum()
 }
 
-fn lower_with(mut lowering: Lowering<'_>, inputs: &[AxisOrder]) -> Result<Plan, LowerError> {
+fn lower_with(
+    mut lowering: Lowering<'_>,
+    inputs: &[AxisOrder],
+    outputs: OutputOrder,
+) -> Result<Plan, LowerError> {
     let graph = lowering.graph;
     for (&input, &layout) in graph.inputs.iter().zip(inputs) {
         lowering.add_input(input, layout);
@@ -152,11 +204,15 @@ fn lower_with(mut lowering: Lowering<'_>, inputs: &[AxisOrder]) -> Result<Plan, 
         }
     }
     for &output in &graph.outputs {
-        let operand = lowering.get(output, Form::Plain);
+        let (form, layout) = match (outputs, lowering.native(output)) {
+            (OutputOrder::Computed, Form::Nhwc) => (Form::Nhwc, AxisOrder::Nhwc),
+            _ => (Form::Plain, AxisOrder::Model),
+        };
+        let operand = lowering.get(output, form);
         lowering.plan.outputs.push(PlanPort {
             name: graph.value(output).name.clone(),
             operand,
-            layout: AxisOrder::Model,
+            layout,
         });
     }
     let mut plan = std::mem::take(&mut lowering.plan);

@@ -1,22 +1,20 @@
 //! Runs a network on many frames, on all cores.
 
+mod parallel;
 mod rollout;
 mod runner;
 
+pub(crate) use parallel::on_all_cores;
 pub(crate) use rollout::{Rules, Told};
-use runner::Runner;
-
-use std::num::NonZero;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+pub(crate) use runner::{EXACT, SampleInputs};
+use runner::{Observed, Runner};
 
 use pilotage_engine::plan::{Constant, ConstantData, Plan};
-use pilotage_engine::{CpuError, EngineError, InputsError};
-use pilotage_graph::Graph;
+use pilotage_engine::{AxisOrder, CpuError, EngineError, InputsError, TensorRef};
+use pilotage_graph::{Graph, ValueId};
 
 use crate::cache::{Cache, Rows};
-use crate::lower::{LowerError, PortLayout, Weights, lower_weights};
+use crate::lower::{LowerError, PortLayout, Weights, lower_measured, lower_weights};
 use crate::progress::Run;
 
 /// Why a network cannot be run.
@@ -76,6 +74,22 @@ impl Network {
         Ok(Self::of_plan(plan, channels_last))
     }
 
+    /// A network that computes `values` of a graph, for measurements: each has the axis order in
+    /// which it is computed.
+    ///
+    /// # Errors
+    /// If the graph cannot be lowered to a plan.
+    pub(crate) fn measuring(
+        graph: &Graph,
+        channels_last: bool,
+        values: Vec<ValueId>,
+    ) -> Result<Self, NetworkError> {
+        let mut tapped = graph.clone();
+        tapped.outputs = values;
+        let plan = lower_measured(&tapped, PortLayout::of_images(channels_last))?;
+        Ok(Self::of_plan(plan, channels_last))
+    }
+
     /// A network from a plan. Its input has the model's axis order, or NHWC if the port's layout
     /// is NHWC.
     pub fn of_plan(plan: Plan, channels_last: bool) -> Self {
@@ -102,38 +116,79 @@ impl Network {
         take: impl Fn(&mut A, usize, &[Buffer]) + Sync,
     ) -> Result<Vec<A>, NetworkError> {
         run.pass(frames.len());
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        let next = AtomicUsize::new(0);
-        let done = Mutex::new(Vec::new());
-        let work = || -> Result<(), NetworkError> {
-            let mut runner = Runner::new(self)?;
-            let mut accumulator = new();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(frame) = frames.get(index) else {
-                    break;
-                };
-                runner.run(frame)?;
-                take(&mut accumulator, index, &runner.outputs);
-                run.frame();
-            }
-            if let Ok(mut done) = done.lock() {
-                done.push(accumulator);
-            }
+        let new = || Ok::<_, NetworkError>((Runner::new(self)?, new()));
+        let states = on_all_cores(frames.len(), new, |(runner, accumulator), index| {
+            runner.run(frames[index])?;
+            take(accumulator, index, &runner.outputs);
+            run.frame();
             Ok(())
-        };
-        thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads.clamp(1, frames.len().max(1)))
-                .map(|_| scope.spawn(work))
-                .collect();
-            workers
-                .into_iter()
-                .try_for_each(|worker| match worker.join() {
-                    Ok(result) => result,
-                    Err(panic) => std::panic::resume_unwind(panic),
-                })
         })?;
-        Ok(done.into_inner().unwrap_or_default())
+        Ok(states
+            .into_iter()
+            .map(|(_, accumulator)| accumulator)
+            .collect())
+    }
+
+    /// Like [`accumulate`](Self::accumulate), but passes each output to `take` when it is computed,
+    /// with its index and the order of its axes. The outputs of a frame are not kept, which saves
+    /// much of the memory and the copies of a network with many.
+    ///
+    /// # Errors
+    /// As [`accumulate`](Self::accumulate).
+    pub(crate) fn observe<A: Send>(
+        &self,
+        frames: &[&[u8]],
+        run: Run<'_>,
+        new: impl Fn() -> A + Sync,
+        take: impl Fn(&mut A, usize, AxisOrder, TensorRef<'_>) + Sync,
+    ) -> Result<Vec<A>, NetworkError> {
+        run.pass(frames.len());
+        let new = || Ok::<_, NetworkError>((Observed::new(self)?, new()));
+        let states = on_all_cores(frames.len(), new, |(observed, accumulator), index| {
+            observed.run(frames[index], |output, order, data| {
+                take(accumulator, output, order, data);
+            })?;
+            run.frame();
+            Ok(())
+        })?;
+        Ok(states
+            .into_iter()
+            .map(|(_, accumulator)| accumulator)
+            .collect())
+    }
+
+    /// Runs this network and another one with the same outputs on every frame. Passes the elements of
+    /// both for each float output to `compare`, whose results are returned for each frame.
+    ///
+    /// # Errors
+    /// As [`accumulate`](Self::accumulate).
+    pub(crate) fn compare<C: Clone + Default + Send>(
+        &self,
+        other: &Self,
+        frames: &[&[u8]],
+        run: Run<'_>,
+        compare: impl Fn(&[f32], &[f32]) -> C + Sync,
+    ) -> Result<Vec<Vec<C>>, NetworkError> {
+        run.pass(frames.len());
+        let new = || {
+            let pair = (Runner::new(self)?, Observed::new(other)?);
+            Ok::<_, NetworkError>((pair, Vec::new()))
+        };
+        let states = on_all_cores(frames.len(), new, |((one, other), done), index| {
+            one.run(frames[index])?;
+            let mut found = vec![C::default(); one.outputs.len()];
+            other.run(frames[index], |output, _, data| {
+                if let (Buffer::F32(one), TensorRef::F32(other)) = (&one.outputs[output], data) {
+                    found[output] = compare(one, other);
+                }
+            })?;
+            done.push((index, found));
+            run.frame();
+            Ok(())
+        })?;
+        let mut all: Vec<_> = states.into_iter().flat_map(|(_, done)| done).collect();
+        all.sort_by_key(|(index, _)| *index);
+        Ok(all.into_iter().map(|(_, found)| found).collect())
     }
 
     /// The outputs of each frame as f32, concatenated.

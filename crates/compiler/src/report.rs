@@ -9,9 +9,6 @@ use crate::calibrate::Range;
 use crate::network::{Network, NetworkError};
 use crate::progress::Run;
 
-/// Frames that are processed together. This bounds the memory use.
-const TOGETHER: usize = 8;
-
 /// The quantization error of a layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerReport {
@@ -40,7 +37,7 @@ pub struct LayerReport {
 pub fn layer_reports(
     float: &Graph,
     quantized: &Graph,
-    ranges: &BTreeMap<ValueId, Range>,
+    ranges: &BTreeMap<ValueId, &Range>,
     channels_last: bool,
     frames: &[&[u8]],
     run: Run<'_>,
@@ -63,49 +60,53 @@ pub fn layer_reports(
     };
     let exact = tap(float, layers.iter().map(|(n, _)| n.outputs[0]).collect())?;
     let rounded = tap(quantized, layers.iter().map(|&(_, v)| v).collect())?;
-    let lengths: Vec<usize> = layers
-        .iter()
-        .map(|(node, _)| float.value(node.outputs[0]).shape.iter().product())
-        .collect();
-
-    let mut powers = vec![(0.0_f64, 0.0_f64); layers.len()];
-    for frames in frames.chunks(TOGETHER) {
-        let exact = exact.answers_observed(frames, run)?;
-        let rounded = rounded.answers_observed(frames, run)?;
-        for (exact, rounded) in exact.iter().zip(&rounded) {
-            let mut start = 0;
-            for (&length, (signal, noise)) in lengths.iter().zip(&mut powers) {
-                let place = start..start + length;
-                start += length;
-                for (&x, &y) in exact[place.clone()].iter().zip(&rounded[place]) {
-                    let (x, y) = (f64::from(x), f64::from(y));
-                    *signal += x * x;
-                    *noise += (x - y) * (x - y);
-                }
+    let powers = exact.compare(&rounded, frames, run, powers)?;
+    // Frame by frame, so that the sums do not depend on the order in which the frames were run.
+    let mut sums = vec![[0.0_f64; 2]; layers.len()];
+    for frame in &powers {
+        for (sums, powers) in sums.iter_mut().zip(frame) {
+            for (sum, power) in sums.iter_mut().zip(powers) {
+                *sum += power;
             }
         }
     }
-    let reports = layers
-        .iter()
-        .zip(powers)
-        .map(|((node, _), (signal, noise))| {
-            let range = kept(float, node, ranges);
-            LayerReport {
-                name: node.name.clone(),
-                operator: node.op.name(),
-                signal_to_noise: 10.0 * libm::log10(signal / noise.max(f64::MIN_POSITIVE)),
-                largest: range.map(|range| range.histogram.limit),
-                limit: range.map(|range| range.limit),
-                clipped: range.map(|range| range.histogram.clipped(range.limit)),
-                weight_spread: weight_spread(float, node),
-            }
-        });
+    let reports = layers.iter().zip(sums).map(|((node, _), [signal, noise])| {
+        let range = kept(float, node, ranges);
+        LayerReport {
+            name: node.name.clone(),
+            operator: node.op.name(),
+            signal_to_noise: 10.0 * libm::log10(signal / noise.max(f64::MIN_POSITIVE)),
+            largest: range.map(|range| range.histogram.limit),
+            limit: range.map(|range| range.limit),
+            clipped: range.map(|range| range.histogram.clipped(range.limit)),
+            weight_spread: weight_spread(float, node),
+        }
+    });
     Ok(reports.collect())
+}
+
+/// The sums of the squares of a layer's exact outputs, and of their differences from the rounded
+/// ones.
+fn powers(exact: &[f32], rounded: &[f32]) -> [f64; 2] {
+    const LANES: usize = 4;
+    let mut sums = [[0.0_f64; LANES]; 2];
+    for (exact, rounded) in exact.chunks(LANES).zip(rounded.chunks(LANES)) {
+        for (lane, (&x, &y)) in exact.iter().zip(rounded).enumerate() {
+            let (x, y) = (f64::from(x), f64::from(y));
+            sums[0][lane] += x * x;
+            sums[1][lane] += (x - y) * (x - y);
+        }
+    }
+    sums.map(|lanes| lanes.iter().sum())
 }
 
 /// The range of a layer's output. If the output has none, the range after the Relu or Clip nodes
 /// that alone read it.
-fn kept<'r>(graph: &Graph, node: &Node, ranges: &'r BTreeMap<ValueId, Range>) -> Option<&'r Range> {
+fn kept<'r>(
+    graph: &Graph,
+    node: &Node,
+    ranges: &BTreeMap<ValueId, &'r Range>,
+) -> Option<&'r Range> {
     let mut value = node.outputs[0];
     loop {
         if let Some(range) = ranges.get(&value) {

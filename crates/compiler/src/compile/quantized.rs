@@ -1,7 +1,10 @@
 //! Compiles a model to 8 bits: calibrates and quantizes it, reduces its error against fp32, and
 //! checks the gate.
 
+mod mixed;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use pilotage_engine::plan::Plan;
 use pilotage_engine::{Gate, GateResult, Trial};
@@ -19,7 +22,7 @@ use crate::lower::{PortLayout, Weights, lower_weights};
 use crate::network::Network;
 use crate::progress::{Run, Stage};
 use crate::quantize::{Form, QuantizeOptions, layers, quantize, values};
-use crate::recipe::{LayerPrecision, OnGateFailure, Precision};
+use crate::recipe::{LayerPrecision, Precision};
 use crate::report::{LayerReport, layer_reports};
 
 /// Maximum number of frames for bias correction, which runs the network once for every layer.
@@ -30,8 +33,6 @@ pub(super) const REPORT_FRAMES: usize = 32;
 pub(super) const CPU_PLAN: &str = "CPU plan";
 /// The name of the exported model in gate results.
 pub(super) const QDQ_MODEL: &str = "QDQ model";
-/// Maximum number of layers that are named when the gate fails.
-const NAMED: usize = 3;
 
 /// A model in 8-bit integers.
 pub(super) struct Quantized {
@@ -62,14 +63,26 @@ impl Quantized {
     }
 }
 
+/// The float graphs that attempts start from.
+struct Sources {
+    model: Rc<Calibrated>,
+    equalized: Option<Rc<Calibrated>>,
+}
+
 /// One way to quantize a model, with its error against fp32.
 struct Attempt {
     /// The float graph that the quantized graph was made from.
-    float: Graph,
-    ranges: BTreeMap<ValueId, Range>,
+    source: Rc<Calibrated>,
     graph: Graph,
     units: Vec<(String, f32)>,
     error: f64,
+}
+
+/// A float graph, with the ranges of all its values that are quantized if the layers that the recipe
+/// names are kept in float.
+struct Calibrated {
+    float: Graph,
+    ranges: BTreeMap<ValueId, Range>,
 }
 
 /// The inputs that are the same for all attempts.
@@ -112,99 +125,63 @@ pub(super) fn quantized(
         layout: PortLayout::of_images(model.channels_last()),
         run,
     };
-    let asked: BTreeSet<String> = recipe.layers.keys().cloned().collect();
-    let mut float_layers = asked.clone();
-    // The automatically kept layers that must be fp32, because float16's range or accuracy does
-    // not suffice.
-    let mut wide = BTreeSet::new();
-    loop {
-        let (best, trials) = context.best(&float_layers)?;
-        let exported = match context.exported(&best.graph, &float_layers, &wide) {
-            Ok(exported) => exported,
-            // A value exceeds float16's range: keep all automatically kept layers in fp32 and try
-            // again.
-            Err(_)
-                if recipe.on_gate_failure == OnGateFailure::Mixed
-                    && float_layers
-                        .difference(&asked)
-                        .any(|name| !wide.contains(name)) =>
-            {
-                wide = float_layers.difference(&asked).cloned().collect();
-                continue;
-            }
-            Err(reason) => return Err(model.error(reason)),
-        };
-        let results = context.gated(&best, &exported)?;
-        let frames = context.held_back.samples;
-        let frames = &frames[..frames.len().min(REPORT_FRAMES)];
-        let last = model.channels_last();
-        let measured = run.of(Stage::Layers);
-        let reports = layer_reports(
-            &best.float,
-            &best.graph,
-            &best.ranges,
-            last,
-            frames,
-            measured,
-        );
-        let reports = reports.map_err(|reason| model.error(reason))?;
-        // Sort the quantized layers by signal-to-noise ratio, lowest first.
-        let mut by_noise: Vec<&LayerReport> = reports
-            .iter()
-            .filter(|layer| !float_layers.contains(&layer.name))
-            .collect();
-        by_noise.sort_by(|a, b| a.signal_to_noise.total_cmp(&b.signal_to_noise));
-        let passes = results.iter().all(GateResult::passes);
-        let kept_in_float = float_layers.difference(&asked);
-        if passes {
-            let plan = context.plan(&best.graph)?;
-            return Ok(Quantized {
-                plan,
-                graph: exported,
-                units: best.units,
-                results,
-                trials,
-                kept_in_float: kept_in_float
-                    .map(|name| match wide.contains(name) {
-                        true => format!("{name} (fp32)"),
-                        false => format!("{name} (fp16)"),
-                    })
-                    .collect(),
-                layers: reports,
-            });
-        }
-        // If only the QDQ model fails, the difference is in the layers that the CPU computes in
-        // float32 and other runtimes compute in float16.
-        let in_float32 = results.iter().filter(|result| result.form == CPU_PLAN);
-        let too_coarse = in_float32.into_iter().all(GateResult::passes)
-            && kept_in_float.clone().any(|name| !wide.contains(name));
-        match (recipe.on_gate_failure, by_noise.first()) {
-            (OnGateFailure::Mixed, _) if too_coarse => {
-                wide = kept_in_float.cloned().collect();
-            }
-            (OnGateFailure::Mixed, Some(worst)) => {
-                float_layers.insert(worst.name.clone());
-            }
-            _ => {
-                let named = by_noise.iter().take(NAMED);
-                let named = named.map(|l| format!("`{}` ({:.1} dB)", l.name, l.signal_to_noise));
-                let layers: Vec<String> = named.collect();
-                return Err(model.error(ModelError::Gate {
-                    precision: recipe.precision.name(),
-                    results,
-                    layers: layers.join(", "),
-                }));
-            }
-        }
-    }
+    mixed::within_gate(&context)
 }
 
 impl Context<'_> {
-    /// The attempt with the smallest error, and a record of each optimization that was tried.
-    fn best(&self, float_layers: &BTreeSet<String>) -> Result<(Attempt, Vec<Trial>), CompileError> {
+    /// The model, and the model with equalized layers if it has any. `float_layers` are kept in float.
+    fn sources(&self, float_layers: &BTreeSet<String>) -> Result<Sources, CompileError> {
         let settings = self.model.recipe.calibration.as_ref();
-        let (equalized, corrected) =
-            settings.map_or((false, false), |s| (s.equalize, s.correct_biases));
+        let simple = &self.model.simple;
+        let model = self.calibrated(simple.clone(), float_layers, Stage::Calibration)?;
+        let mut equalized = None;
+        if settings.is_some_and(|it| it.equalize) && !is_clustered(simple) {
+            let (graph, pairs) = equalize(simple);
+            if pairs > 0 {
+                equalized = Some(self.calibrated(graph, float_layers, Stage::Search)?);
+            }
+        }
+        Ok(Sources {
+            model: Rc::new(model),
+            equalized: equalized.map(Rc::new),
+        })
+    }
+
+    fn calibrated(
+        &self,
+        float: Graph,
+        float_layers: &BTreeSet<String>,
+        stage: Stage,
+    ) -> Result<Calibrated, CompileError> {
+        let model = self.model;
+        let to_calibrate = values(&float, &self.options(float_layers));
+        let to_calibrate = to_calibrate.map_err(|reason| model.error(reason))?;
+        let ranges = match to_calibrate.is_empty() {
+            true => BTreeMap::new(),
+            false => {
+                let last = model.channels_last();
+                let (frames, run) = (&self.calibration, self.run.of(stage));
+                calibrate(&float, last, &to_calibrate, frames, self.method, run)
+                    .map_err(|reason| model.error(reason))?
+            }
+        };
+        Ok(Calibrated { float, ranges })
+    }
+
+    fn options(&self, float_layers: &BTreeSet<String>) -> QuantizeOptions {
+        QuantizeOptions {
+            form: self.form,
+            float_layers: float_layers.clone(),
+            one_scale: BTreeSet::new(),
+        }
+    }
+
+    /// The attempt with the smallest error, and a record of each optimization that was tried.
+    fn best(
+        &self,
+        sources: &Sources,
+        float_layers: &BTreeSet<String>,
+    ) -> Result<(Attempt, Vec<Trial>), CompileError> {
         let mut trials = Vec::new();
         let mut keep = |name: &str, best: &mut Attempt, tried: Attempt| {
             let trial = Trial {
@@ -218,26 +195,24 @@ impl Context<'_> {
             }
             trials.push(trial);
         };
-        let mut best = self.attempt(self.model.simple.clone(), float_layers, Stage::Calibration)?;
-        if equalized && !is_clustered(&self.model.simple) {
-            let (graph, pairs) = equalize(&self.model.simple);
-            if pairs > 0 {
-                let tried = self.attempt(graph, float_layers, Stage::Search)?;
-                keep("cross-layer equalisation", &mut best, tried);
-            }
+        let mut best = self.attempt(&sources.model, float_layers)?;
+        if let Some(equalized) = &sources.equalized {
+            let tried = self.attempt(equalized, float_layers)?;
+            keep("cross-layer equalisation", &mut best, tried);
         }
-        if corrected && self.form != Form::Weights {
+        let settings = self.model.recipe.calibration.as_ref();
+        if settings.is_some_and(|it| it.correct_biases) && self.form != Form::Weights {
             let step = self.calibration.len().div_ceil(CORRECTION_FRAMES).max(1);
             let frames: Vec<&[u8]> = self.calibration.iter().copied().step_by(step).collect();
             let last = self.model.channels_last();
             let run = self.run.of(Stage::Search);
-            let (graph, count) = correct_biases(&best.float, &best.graph, last, &frames, run)
+            let float = &best.source.float;
+            let (graph, count) = correct_biases(float, &best.graph, last, &frames, run)
                 .map_err(|reason| self.model.error(reason))?;
             if count > 0 {
-                let error = self.error(&graph, &best.units, Stage::Search)?;
+                let error = self.error(&graph, &best.units)?;
                 let tried = Attempt {
-                    float: best.float.clone(),
-                    ranges: best.ranges.clone(),
+                    source: Rc::clone(&best.source),
                     units: best.units.clone(),
                     graph,
                     error,
@@ -250,38 +225,41 @@ impl Context<'_> {
 
     fn attempt(
         &self,
-        float: Graph,
+        source: &Rc<Calibrated>,
         float_layers: &BTreeSet<String>,
-        stage: Stage,
     ) -> Result<Attempt, CompileError> {
-        let options = QuantizeOptions {
-            form: self.form,
-            float_layers: float_layers.clone(),
-            one_scale: BTreeSet::new(),
-        };
-        let model = self.model;
-        let to_calibrate = values(&float, &options).map_err(|reason| model.error(reason))?;
-        let ranges = match to_calibrate.is_empty() {
-            true => BTreeMap::new(),
-            false => {
-                let last = model.channels_last();
-                let (frames, run) = (&self.calibration, self.run.of(stage));
-                calibrate(&float, last, &to_calibrate, frames, self.method, run)
-                    .map_err(|reason| model.error(reason))?
-            }
-        };
-        let (graph, scales) =
-            quantize(&float, &ranges, &options).map_err(|reason| model.error(reason))?;
+        let options = self.options(float_layers);
+        let (graph, scales) = quantize(&source.float, &source.ranges, &options)
+            .map_err(|reason| self.model.error(reason))?;
         let names = graph.outputs.iter().map(|&v| graph.value(v).name.clone());
         let units: Vec<(String, f32)> = names.zip(scales).collect();
-        let error = self.error(&graph, &units, stage)?;
+        let error = self.error(&graph, &units)?;
         Ok(Attempt {
-            float,
-            ranges,
+            source: Rc::clone(source),
             graph,
             units,
             error,
         })
+    }
+
+    /// The report on each layer of an attempt.
+    fn reports(
+        &self,
+        attempt: &Attempt,
+        float_layers: &BTreeSet<String>,
+    ) -> Result<Vec<LayerReport>, CompileError> {
+        let model = self.model;
+        let Calibrated { float, ranges } = &*attempt.source;
+        let quantized = values(float, &self.options(float_layers));
+        let quantized = quantized.map_err(|reason| model.error(reason))?;
+        let ranges = ranges.iter().filter(|(value, _)| quantized.contains(value));
+        let ranges = ranges.map(|(&value, range)| (value, range)).collect();
+        let frames = self.held_back.samples;
+        let frames = &frames[..frames.len().min(REPORT_FRAMES)];
+        let run = self.run.of(Stage::Layers);
+        let last = model.channels_last();
+        let reports = layer_reports(float, &attempt.graph, &ranges, last, frames, run);
+        reports.map_err(|reason| model.error(reason))
     }
 
     fn plan(&self, graph: &Graph) -> Result<Plan, CompileError> {
@@ -306,14 +284,9 @@ impl Context<'_> {
             .results(self.gate, measured, form, &network, units)
     }
 
-    fn error(
-        &self,
-        graph: &Graph,
-        units: &[(String, f32)],
-        stage: Stage,
-    ) -> Result<f64, CompileError> {
+    fn error(&self, graph: &Graph, units: &[(String, f32)]) -> Result<f64, CompileError> {
         let network = Network::of_plan(self.plan(graph)?, self.model.channels_last());
-        let answers = network.answers_measured(self.held_back.samples, self.run.of(stage));
+        let answers = network.answers_measured(self.held_back.samples, self.run.of(Stage::Search));
         let answers = answers.map_err(|reason| self.model.error(reason))?;
         Ok(gate::error(
             self.gate,

@@ -1,4 +1,4 @@
-use pilotage_graph::{ElementType, Gemm, GraphBuilder, Tensor, TensorType};
+use pilotage_graph::{Conv, ElementType, Gemm, GraphBuilder, Pool, Tensor, TensorType};
 
 use super::*;
 use crate::calibrate::{Method, calibrate};
@@ -57,7 +57,7 @@ fn the_mean_of_every_unit_is_as_before_quantization() {
     assert_eq!(count, 1);
     let means = |graph: &Graph| {
         let output = graph.outputs[0];
-        means(graph, false, &frames, [output].into_iter(), Run::ALONE)
+        means(graph, false, &frames, vec![output], Run::ALONE)
             .unwrap()
             .remove(0)
     };
@@ -67,5 +67,86 @@ fn the_mean_of_every_unit_is_as_before_quantization() {
         assert!((exact - before).abs() > 1.0, "{exact} {before}");
         // One quantization step of the sum is 0.01.
         assert!((exact - after).abs() <= 0.006, "{exact} {after}");
+    }
+}
+
+/// Convolutions with a residual connection, a pool, and a fully connected layer.
+fn residual_net() -> Graph {
+    let mut b = GraphBuilder::new("residual");
+    let picture = TensorType::new(ElementType::F32, [1, 3, 8, 8]);
+    let x = b.input("x", picture).unwrap();
+    let parameter = |b: &mut GraphBuilder, name: &str, shape: &[usize]| {
+        let count: usize = shape.iter().product();
+        let seed = name.len() * 29;
+        let data = (0..count).map(|i| ((i * 37 + seed) % 64) as f32 / 256.0 - 0.1);
+        let data: Vec<f32> = data.collect();
+        b.constant(name, Tensor::new(shape, data).unwrap()).unwrap()
+    };
+    let layer = |b: &mut GraphBuilder, name: &str, input: ValueId, channels: usize| {
+        let w = parameter(b, &format!("{name} weights"), &[4, channels, 3, 3]);
+        let bias = parameter(b, &format!("{name} bias"), &[4]);
+        let conv = Conv {
+            kernel: [3; 2],
+            strides: [1; 2],
+            pads: [1; 4],
+            dilations: [1; 2],
+            groups: 1,
+        };
+        let y = b.node(name, Op::Conv(conv), &[input, w, bias]).unwrap();
+        b.node(&format!("{name} relu"), Op::Relu, &[y]).unwrap()
+    };
+    let first = layer(&mut b, "conv1", x, 3);
+    let second = layer(&mut b, "conv2", first, 4);
+    let sum = b.node("add", Op::Add, &[first, second]).unwrap();
+    let pool = Pool {
+        kernel: [2; 2],
+        strides: [2; 2],
+        pads: [0; 4],
+        dilations: [1; 2],
+        count_include_pad: false,
+    };
+    let pooled = b.node("pool", Op::MaxPool(pool), &[sum]).unwrap();
+    let third = layer(&mut b, "conv3", pooled, 4);
+    let flat = b.node("flat", Op::Flatten { axis: 1 }, &[third]).unwrap();
+    let w = parameter(&mut b, "fc weights", &[2, 64]);
+    let bias = parameter(&mut b, "fc bias", &[2]);
+    let gemm = Gemm {
+        alpha: 1.0,
+        beta: 1.0,
+        transpose_a: false,
+        transpose_b: true,
+    };
+    let y = b.node("fc", Op::Gemm(gemm), &[flat, w, bias]).unwrap();
+    b.output("y", y).unwrap();
+    b.finish().unwrap()
+}
+
+#[test]
+fn segments_give_the_means_of_the_whole_network() {
+    let graph = residual_net();
+    let picture = |frame: usize| (0..192).map(move |i| ((i * 31 + frame * 77) % 256) as u8);
+    let pixels: Vec<Vec<u8>> = (0..5).map(|frame| picture(frame).collect()).collect();
+    let frames: Vec<&[u8]> = pixels.iter().map(|frame| &frame[..]).collect();
+    let options = QuantizeOptions {
+        form: Form::Int8,
+        float_layers: Default::default(),
+        one_scale: Default::default(),
+    };
+    let values = values(&graph, &options).unwrap();
+    let method = Method::MinMax;
+    let ranges = calibrate(&graph, false, &values, &frames, method, Run::ALONE).unwrap();
+    let (mut quantized, _) = quantize(&graph, &ranges, &options).unwrap();
+    let layers = layers(&graph, &quantized);
+    assert_eq!(layers.len(), 4);
+    let mut segments = Segments::new(&quantized, false, &frames);
+    for layer in &layers {
+        let found = segments.means(layer.quantized, Run::ALONE).unwrap();
+        let tap = vec![layer.quantized];
+        let whole = means(&quantized, false, &frames, tap, Run::ALONE).unwrap();
+        assert_eq!([found], whole[..]);
+        // A changed bias changes what the later layers read.
+        let biases: Vec<i32> = layer.biases.iter().map(|bias| bias + 500).collect();
+        segments.set(layer.bias, biases.clone());
+        set(&mut quantized, layer.bias, biases);
     }
 }

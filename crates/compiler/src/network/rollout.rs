@@ -1,16 +1,13 @@
 //! Runs a network with a memory on frames in the order of a drive.
 
-use std::num::NonZero;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use pilotage_engine::{
     AxisOrder, ElementType, Inputs, Memory, Output, PictureForm, Port, TensorMut, TensorRef,
 };
 
 use super::runner::Runner;
-use super::{Network, NetworkError};
+use super::{Network, NetworkError, on_all_cores};
 use crate::progress::Run;
 
 /// How a network's inputs follow from frames and answers.
@@ -45,30 +42,14 @@ impl Network {
         run: Run<'_>,
     ) -> Result<Vec<Vec<Told>>, NetworkError> {
         run.pass(sequences.iter().map(Vec::len).sum());
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        let next = AtomicUsize::new(0);
         let done = Mutex::new(vec![Vec::new(); sequences.len()]);
-        let work = || -> Result<(), NetworkError> {
-            let mut runner = Runner::new(self)?;
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(frames) = sequences.get(index) else {
-                    return Ok(());
-                };
-                let told = sequence(&mut runner, rules, frames, run)?;
-                if let Ok(mut done) = done.lock() {
-                    done[index] = told;
-                }
+        let new = || Runner::new(self);
+        on_all_cores(sequences.len(), new, |runner, index| {
+            let told = sequence(runner, rules, &sequences[index], run)?;
+            if let Ok(mut done) = done.lock() {
+                done[index] = told;
             }
-        };
-        thread::scope(|scope| {
-            let count = threads.clamp(1, sequences.len().max(1));
-            let workers: Vec<_> = (0..count).map(|_| scope.spawn(work)).collect();
-            let ended = workers.into_iter().map(|worker| match worker.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            });
-            ended.collect::<Result<(), _>>()
+            Ok(())
         })?;
         Ok(done.into_inner().unwrap_or_default())
     }

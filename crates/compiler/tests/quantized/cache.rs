@@ -93,11 +93,8 @@ fn a_second_compilation_reuses_what_did_not_change_and_gives_the_same_bytes() {
     project.tables = tables.clone() + "method = \"minmax\"\n";
     let (bytes, passes, _) = project.compile_cached("one");
     assert!(bytes == project.compile().bytes);
-    assert_eq!(
-        passes.of(Stage::Calibration),
-        [1, 2],
-        "the error of the quantized graph"
-    );
+    assert_eq!(passes.of(Stage::Calibration), [0, 2]);
+    assert!(passes.of(Stage::Search)[0] > 0);
     assert_eq!(passes.of(Stage::Table)[0], 0);
     // Other frames, and another program.
     project.tables = tables;
