@@ -106,7 +106,7 @@ impl Kernel {
                 convolution(shape, *weights, *bias, *activation)
             }
             Operation::MatMul => {
-                let kernel = MatMul::new(shape(0), shape(1), output);
+                let kernel = MatMul::new(shape(0), shape(1), output, arithmetic);
                 multiply_adds = output.iter().product::<usize>() as u64
                     * shape(0).last().map_or(0, |&depth| depth as u64);
                 Kernel::MatMul(kernel)
@@ -230,6 +230,7 @@ impl Kernel {
     pub(super) fn scratch(&self) -> usize {
         match self {
             Self::TiledInt8(layer) => layer.scratch(),
+            Self::MatMul(product) => product.scratch() * size_of::<f32>(),
             _ => 0,
         }
     }

@@ -312,7 +312,17 @@ impl PreparedStep {
             | Kernel::DepthwiseInt8(_)
             | Kernel::Shared => {}
             Kernel::Depthwise(kernel) => kernel.run(read!(0), write!()),
-            Kernel::MatMul(kernel) => kernel.run(read!(0), read!(1), write!()),
+            Kernel::MatMul(kernel) => {
+                let scratch = Slot {
+                    len: kernel.scratch(),
+                    element_type: ElementType::F32,
+                    ..self.scratch
+                };
+                // SAFETY: the scratch slot comes from the map of `views`, which gives it as many
+                // bytes of memory that no tensor alive at the step uses.
+                let scratch = unsafe { views.write(scratch) };
+                kernel.run(read!(0), read!(1), write!(), scratch);
+            }
             Kernel::Unary(function) => {
                 let output: &mut [f32] = write!();
                 output.copy_from_slice(read!(0));

@@ -2,6 +2,8 @@
 
 mod exponential;
 
+pub(crate) use exponential::exp;
+
 use crate::plan::{Activation, Function};
 
 /// The activation function of one value. A NaN remains a NaN, so that the guard sees it.
@@ -51,8 +53,8 @@ fn call(function: Function, x: f32) -> f32 {
         Function::Ceil => x.ceil(),
         Function::Cos => libm::cosf(x),
         Function::Cosh => libm::coshf(x),
-        Function::Erf => libm::erff(x),
-        Function::Exp => libm::expf(x),
+        Function::Erf => exponential::erf(x),
+        Function::Exp => exp(x),
         Function::Floor => x.floor(),
         Function::Log => libm::logf(x),
         Function::Round => x.round_ties_even(),
@@ -99,7 +101,9 @@ pub(crate) fn apply(activation: Activation, data: &mut [f32]) {
         Activation::Tanh => each!(Activation::Tanh),
         Activation::Softplus => each!(Activation::Softplus),
         Activation::Softsign => each!(Activation::Softsign),
-        // The functions that one instruction computes are vectorised.
+        // The functions without calls are vectorised.
+        Activation::Function(Function::Erf) => each!(Activation::Function(Function::Erf)),
+        Activation::Function(Function::Exp) => each!(Activation::Function(Function::Exp)),
         Activation::Function(Function::Abs) => each!(Activation::Function(Function::Abs)),
         Activation::Function(Function::Sqrt) => each!(Activation::Function(Function::Sqrt)),
         Activation::Function(function) => each!(Activation::Function(function)),

@@ -86,6 +86,8 @@ impl Broadcast {
             BinaryOperator::Div => self.each(a, b, output, function, |x, y| x / y),
             BinaryOperator::Min => self.each(a, b, output, function, smaller),
             BinaryOperator::Max => self.each(a, b, output, function, larger),
+            // A normalization's square, as exporters write it.
+            BinaryOperator::Pow if b == [2.0] => self.each(a, b, output, function, |x, _| x * x),
             BinaryOperator::Pow => self.each(a, b, output, function, libm::powf),
             BinaryOperator::Equal => self.each(a, b, output, function, |x, y| one_if(x == y)),
             BinaryOperator::Greater => self.each(a, b, output, function, |x, y| one_if(x > y)),

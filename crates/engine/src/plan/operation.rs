@@ -48,8 +48,8 @@ pub enum Activation {
     },
 }
 
-/// A function of one element. All are computed by the crate `libm` or exactly, so that their
-/// results have the same bits on every machine.
+/// A function of one element. All are computed by the crate `libm`, exactly, or by operations that
+/// IEEE 754 defines, so that their results have the same bits on every machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Function {

@@ -1,18 +1,19 @@
-//! The exponential function and those that derive from it, in f32.
+//! The exponential function, those that derive from it and the error function, in f32.
 //!
 //! They have neither branches nor calls, so that the compiler vectorises a loop over them, and use
 //! only operations that IEEE 754 defines to the bit: every instruction set gives the same bits.
 //! No multiply-add is fused. `tests::errors_are_within_the_bounds` measures the errors that the
 //! functions state.
 
-/// 2^n and e^r - 1, for x = n ln 2 + r with a whole number n and |r| at most about ln 2 / 2.
-/// `x` is at least [`LEAST`] and at most 88, or NaN, which then is the second result.
+/// 1.5 * 2^23. A sum with it has no bits for a fraction: an integer is in its lowest bits.
+const ROUNDER: f32 = 12_582_912.0;
+
+/// [`ROUNDER`] plus n, and e^r - 1, for x = n ln 2 + r with a whole number n and |r| at most about
+/// ln 2 / 2. `x` is at most 150 in magnitude, or NaN, which then is the second result.
 #[inline(always)]
-fn parts(x: f32) -> (f32, f32) {
+fn reduced(x: f32) -> (f32, f32) {
     /// ln 2, of which the first part times any n is exact (Cody and Waite).
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
-    /// 1.5 * 2^23. A sum with it has no bits for a fraction: n is in its lowest bits.
-    const ROUNDER: f32 = 12_582_912.0;
     let sum = x * std::f32::consts::LOG2_E + ROUNDER;
     let n = sum - ROUNDER;
     let r = x - n * LN_2[0] - n * LN_2[1];
@@ -22,8 +23,60 @@ fn parts(x: f32) -> (f32, f32) {
     let q = q * r + 4.166_76e-2;
     let q = q * r + 0.166_665_42;
     let q = q * r + 0.499_999_97;
-    let power = f32::from_bits((sum.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));
-    (power, r * r * q + r)
+    (sum, r * r * q + r)
+}
+
+/// 2^n and e^r - 1, as in [`reduced`]. `x` is at least [`LEAST`] and at most 88, or NaN.
+#[inline(always)]
+fn parts(x: f32) -> (f32, f32) {
+    let (sum, rest) = reduced(x);
+    (power_of_two(sum.to_bits()), rest)
+}
+
+/// 2 to the power of the integer in the lowest bits, which is from -126 to 127.
+#[inline(always)]
+fn power_of_two(exponent: u32) -> f32 {
+    f32::from_bits((exponent << 23).wrapping_add(1.0_f32.to_bits()))
+}
+
+/// e^x. The relative error is at most 2e-7 where the result is not subnormal.
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    // Beyond these limits the result is 0 or infinity.
+    let x = if x < -104.0 { -104.0 } else { x };
+    let x = if x > 89.0 { 89.0 } else { x };
+    let (sum, rest) = reduced(x);
+    // In two factors: the power itself may be subnormal or beyond the largest number.
+    let n = sum.to_bits().wrapping_sub(ROUNDER.to_bits()).cast_signed();
+    let half = n >> 1;
+    let (first, second) = (half.cast_unsigned(), (n - half).cast_unsigned());
+    let first = power_of_two(first);
+    (rest * first + first) * power_of_two(second)
+}
+
+/// The error function. The relative error is at most 4e-7. The polynomials are those of
+/// N. Juffa, <https://stackoverflow.com/q/35148198>.
+#[inline(always)]
+pub(super) fn erf(x: f32) -> f32 {
+    // Beyond 4 the result is 1.
+    let t = if x.abs() > 4.0 { 4.0 } else { x.abs() };
+    let s = t * t;
+    // ln(1 - erf(t)) + t
+    let r = -1.728_534_7e-5 * t + 3.831_971_3e-4;
+    let u = -3.883_964_4e-3 * t + 2.425_462_2e-2;
+    let r = r * s + u;
+    let r = r * t - 0.106_777_88;
+    let r = r * t - 0.634_846_7;
+    let r = r * t - 0.128_717_51;
+    let large = (-expm1_of_negative(r * t - t)).copysign(x);
+    let p = -5.967_617e-4;
+    let p = p * s + 4.991_194_2e-3;
+    let p = p * s - 2.676_813_5e-2;
+    let p = p * s + 0.112_819_925;
+    let p = p * s - 0.376_125_34;
+    let p = p * s + 0.128_379_17;
+    let small = p * x + x;
+    if t > 0.927_734_4 { large } else { small }
 }
 
 /// The least argument whose exponential is not subnormal.
@@ -87,11 +140,15 @@ mod tests {
         assert!(error(tanh, f64::tanh, normal) < 3e-7);
         let expm1 = error(expm1_of_negative, f64::exp_m1, |x| x <= 0.0 && normal(x));
         assert!(expm1 < 2e-7, "{expm1}");
+        let exp = error(exp, f64::exp, |x| (LEAST..88.7).contains(&x));
+        assert!(exp < 2e-7, "{exp}");
+        let erf = error(erf, libm::erf, normal);
+        assert!(erf < 4e-7, "{erf}");
     }
 
     #[test]
     fn limits_and_special_values_are_kept() {
-        for function in [sigmoid, tanh, expm1_of_negative] {
+        for function in [sigmoid, tanh, expm1_of_negative, exp, erf] {
             assert!(function(f32::NAN).is_nan());
         }
         assert_eq!(sigmoid(f32::INFINITY), 1.0);
@@ -108,5 +165,22 @@ mod tests {
             assert_eq!(tanh(x).to_bits(), x.to_bits());
         }
         assert_eq!(expm1_of_negative(0.0).to_bits(), 0);
+        assert_eq!(exp(0.0), 1.0);
+        for x in [88.8, 1e10, f32::INFINITY] {
+            assert_eq!(exp(x), f32::INFINITY);
+            assert_eq!(exp(-2.0 * x), 0.0);
+        }
+        // Subnormal results are within one step.
+        for x in [-87.5_f32, -95.0, -103.0] {
+            let expected = f64::from(x).exp() as f32;
+            assert!(exp(x).to_bits().abs_diff(expected.to_bits()) <= 1, "{x}");
+        }
+        for x in [4.0, 1e30, f32::INFINITY] {
+            assert_eq!([erf(x), erf(-x)], [1.0, -1.0]);
+        }
+        assert_eq!(
+            [erf(0.0), erf(-0.0)].map(f32::to_bits),
+            [0.0, -0.0].map(f32::to_bits)
+        );
     }
 }
