@@ -64,11 +64,51 @@ impl Plan {
         for port in &self.outputs {
             self.check_readable(&written, port.operand, || format!("output `{}`", port.name))?;
         }
-        Ok(())
+        match self.most_alive() > MAX_BYTES {
+            true => Err(PlanError::TooLarge {
+                what: "the tensors that an inference needs at one time".into(),
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// The largest number of bytes of the inputs and of all tensors that are alive at one step: from
+    /// the step that computes a tensor to the last that reads it. The identifiers are valid.
+    fn most_alive(&self) -> usize {
+        let bytes = |TensorId(id): TensorId| {
+            let TensorSpec {
+                shape,
+                element_type,
+            } = &self.tensors[id];
+            shape.iter().product::<usize>() * element_type.size()
+        };
+        let mut last = vec![0; self.tensors.len()];
+        for (index, step) in self.steps.iter().enumerate() {
+            last[step.output.0] = index;
+            for operand in &step.inputs {
+                if let Operand::Tensor(id) = operand {
+                    last[id.0] = index;
+                }
+            }
+        }
+        let of_port = |operand: &Operand| match operand {
+            Operand::Tensor(id) => bytes(*id),
+            Operand::Constant(_) => 0,
+        };
+        let inputs = self.inputs.iter().map(|port| of_port(&port.operand));
+        let inputs = inputs.fold(0, usize::saturating_add);
+        let mut ends = vec![Vec::new(); self.steps.len()];
+        let (mut alive, mut most) = (inputs, inputs);
+        for (index, step) in self.steps.iter().enumerate() {
+            alive = alive.saturating_add(bytes(step.output));
+            most = most.max(alive);
+            ends[last[step.output.0]].push(step.output);
+            alive -= ends[index].iter().map(|&id| bytes(id)).sum::<usize>();
+        }
+        most
     }
 
     fn check_sizes(&self) -> Result<(), PlanError> {
-        let mut total = 0_usize;
         for (
             id,
             TensorSpec {
@@ -82,13 +122,7 @@ impl Plan {
                     place: format!("tensor {id}"),
                 });
             }
-            let bytes = bytes(shape, *element_type, || format!("tensor {id}"))?;
-            total = total.saturating_add(bytes);
-        }
-        if total > MAX_BYTES {
-            return Err(PlanError::TooLarge {
-                what: "all tensors together".into(),
-            });
+            bytes(shape, *element_type, || format!("tensor {id}"))?;
         }
         let mut total = 0_usize;
         for (id, Constant { shape, data }) in self.constants.iter().enumerate() {
