@@ -93,7 +93,7 @@ fn residual_net() -> Graph {
             groups: 1,
         };
         let y = b.node(name, Op::Conv(conv), &[input, w, bias]).unwrap();
-        b.node(&format!("{name} relu"), Op::Relu, &[y]).unwrap()
+        b.node(format!("{name} relu"), Op::Relu, &[y]).unwrap()
     };
     let first = layer(&mut b, "conv1", x, 3);
     let second = layer(&mut b, "conv2", first, 4);
