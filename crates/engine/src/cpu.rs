@@ -137,7 +137,11 @@ impl CpuEngine {
     }
 
     fn with(plan: &Plan, options: CpuOptions, outputs: OutputMemory) -> Result<Self, CpuError> {
-        plan.validate().map_err(CpuError::Plan)?;
+        let valid = match outputs {
+            OutputMemory::Kept => plan.validate(),
+            OutputMemory::Reused => plan.validate_observed(),
+        };
+        valid.map_err(CpuError::Plan)?;
         let set = options.instruction_set.unwrap_or_else(InstructionSet::best);
         let instruction_set = Available::new(set).ok_or(CpuError::Unavailable(set))?;
         if !(1..=MAX_THREADS).contains(&options.threads) {

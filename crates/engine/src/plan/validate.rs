@@ -16,6 +16,17 @@ impl Plan {
     /// # Errors
     /// When the plan is not valid. The error names the step or tensor and the reason.
     pub fn validate(&self) -> Result<(), PlanError> {
+        self.check()?;
+        self.check_memory(true)
+    }
+
+    /// Like [`validate`](Self::validate), for an engine that does not keep the outputs.
+    pub(crate) fn validate_observed(&self) -> Result<(), PlanError> {
+        self.check()?;
+        self.check_memory(false)
+    }
+
+    fn check(&self) -> Result<(), PlanError> {
         for (what, found) in [
             ("tensors", self.tensors.len()),
             ("constants", self.constants.len()),
@@ -64,7 +75,11 @@ impl Plan {
         for port in &self.outputs {
             self.check_readable(&written, port.operand, || format!("output `{}`", port.name))?;
         }
-        match self.most_alive() > MAX_BYTES {
+        Ok(())
+    }
+
+    fn check_memory(&self, outputs_kept: bool) -> Result<(), PlanError> {
+        match self.most_alive(outputs_kept) > MAX_BYTES {
             true => Err(PlanError::TooLarge {
                 what: "the tensors that an inference needs at one time".into(),
             }),
@@ -73,8 +88,9 @@ impl Plan {
     }
 
     /// The largest number of bytes of the inputs and of all tensors that are alive at one step: from
-    /// the step that computes a tensor to the last that reads it. The identifiers are valid.
-    fn most_alive(&self) -> usize {
+    /// the step that computes a tensor to the last that reads it, or to the end for outputs that are
+    /// kept. The identifiers are valid.
+    fn most_alive(&self, outputs_kept: bool) -> usize {
         let bytes = |TensorId(id): TensorId| {
             let TensorSpec {
                 shape,
@@ -91,13 +107,18 @@ impl Plan {
                 }
             }
         }
+        for port in self.outputs.iter().filter(|_| outputs_kept) {
+            if let Operand::Tensor(id) = port.operand {
+                last[id.0] = self.steps.len();
+            }
+        }
         let of_port = |operand: &Operand| match operand {
             Operand::Tensor(id) => bytes(*id),
             Operand::Constant(_) => 0,
         };
         let inputs = self.inputs.iter().map(|port| of_port(&port.operand));
         let inputs = inputs.fold(0, usize::saturating_add);
-        let mut ends = vec![Vec::new(); self.steps.len()];
+        let mut ends = vec![Vec::new(); self.steps.len() + 1];
         let (mut alive, mut most) = (inputs, inputs);
         for (index, step) in self.steps.iter().enumerate() {
             alive = alive.saturating_add(bytes(step.output));
