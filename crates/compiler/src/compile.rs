@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use pilotage_config::{ConfigError, Source, suggest};
 use pilotage_engine::plan::Plan;
 use pilotage_engine::{
-    Bundle, Calibration, Gate, GateLimits, GateResult, Manifest, Output, SampleForm, Trial,
-    ValidationSet,
+    Bundle, Calibration, Gate, GateLimits, GateResult, Manifest, Output, PathDecoder, SampleForm,
+    Trial, ValidationSet,
 };
 use pilotage_graph::{Graph, Node};
 
@@ -144,6 +144,7 @@ pub fn compile_run(
         frame_size: frames.as_ref().and_then(|frames| frames.size),
         outputs: model.outputs_in(&made.units),
         throttle: recipe.throttle.map(|throttle| throttle.constant),
+        decoder: model.decoder.clone(),
         recipe: as_json(serde_json::to_value(recipe), "model")?,
         calibration: calibration.map(|(frames, settings)| {
             let [calibration, held_back] = frames.counts();
@@ -191,6 +192,7 @@ struct Model {
     /// The quantization that the model has already.
     quantization: Quantization,
     outputs: Vec<Output>,
+    decoder: Option<PathDecoder>,
     /// The tensors of `graph` that were in the ONNX file.
     tensors: Tensors,
 }
@@ -215,6 +217,7 @@ impl Model {
             mut graph,
             input,
             outputs,
+            decoder,
         } = source_model;
         take_pixels(&mut graph, input, &recipe.input, centre(recipe.precision));
         let last = recipe.input.layout == pilotage_vision::Layout::Nhwc;
@@ -231,6 +234,7 @@ impl Model {
             quantization,
             graph,
             outputs,
+            decoder,
             tensors,
             path,
             sha256: sections::hexadecimal(&sha256),
@@ -296,9 +300,15 @@ impl Model {
         let answers = reference_answers(&held_back)?;
         let limits = self.recipe.output.iter().map(|output| output.gate);
         let outputs: Vec<(Output, GateLimits)> = self.outputs.iter().cloned().zip(limits).collect();
-        let gate = Gate::new(&gate::lengths(&self.graph), &outputs, answers);
+        let gate = self.gate(&outputs, answers)?;
         if let Some(reason) = gate::no_probabilities(&gate) {
             return Err(self.error(reason));
+        }
+        if let Some(missing) = gate::without_path(&gate) {
+            if missing.frames == missing.of {
+                return Err(self.error(missing));
+            }
+            warnings.push(format!("{}: {missing}", self.path.display()));
         }
         if gate::constant_output(&gate, &[]).is_some() {
             // The few frames that are held back may be alike.
@@ -340,6 +350,23 @@ impl Model {
         ValidationSet::write(&mut made.sections, (&held_back, form), gate.reference())
             .map_err(|reason| self.error(ModelError::Frames(reason)))?;
         Ok(made)
+    }
+
+    /// The gate on the recipe's outputs and on its decoder's path.
+    fn gate(
+        &self,
+        outputs: &[(Output, GateLimits)],
+        answers: Vec<Vec<f32>>,
+    ) -> Result<Gate, CompileError> {
+        let lengths = gate::lengths(&self.graph);
+        let gate = Gate::new(&lengths, outputs, answers);
+        let Some((decoder, recipe)) = self.decoder.as_ref().zip(self.recipe.decoder.as_ref())
+        else {
+            return Ok(gate);
+        };
+        let path = decoder.bind(&lengths);
+        let path = path.map_err(|name| self.error(ModelError::NoOutput(name)))?;
+        Ok(gate.with_path(path, recipe.gate))
     }
 
     /// Compiles the model to 8 bits: with its own scales if it was quantized in training.

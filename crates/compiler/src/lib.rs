@@ -41,7 +41,7 @@ pub use equalize::equalize;
 pub use evaluate::{EvaluateError, evaluate};
 pub use float16::{NarrowError, narrow};
 pub use frames::{FEW, Frames, FramesError, MAX_FRAMES};
-pub use gate::{NoProbabilities, Still};
+pub use gate::{NoProbabilities, Still, WithoutPath};
 pub use lower::{LowerError, PortLayout, Weights, lower, lower_weights};
 pub use network::{Buffer, Network, NetworkError};
 pub use pixels::take_pixels;
@@ -51,8 +51,9 @@ pub use quantize::{
     values,
 };
 pub use recipe::{
-    CalibrationMethod, CalibrationRecipe, FixedInput, LayerPrecision, OnGateFailure, Precision,
-    Recipe, RecipeError, RecipeOutput, ThrottleRecipe, WeightsRecipe, read_recipe_text,
+    CalibrationMethod, CalibrationRecipe, DecoderCamera, DecoderFirst, DecoderKind, DecoderOrder,
+    DecoderRecipe, FixedInput, LayerPrecision, OnGateFailure, Precision, Recipe, RecipeError,
+    RecipeOutput, ThrottleRecipe, WeightsRecipe, read_recipe_text,
 };
 pub use report::{LayerReport, LayerTable, layer_reports};
 pub use run::{RunError, run_plan};

@@ -3,6 +3,7 @@
 //! docs/recipes.md explains every field.
 
 mod check;
+mod decoder;
 mod memory;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use pilotage_vision::Preprocess;
 use serde::{Deserialize, Serialize};
 
 use crate::frames::MAX_FRAMES;
+
+pub use decoder::{DecoderCamera, DecoderFirst, DecoderKind, DecoderOrder, DecoderRecipe};
 
 /// The largest size of a recipe file.
 pub(crate) const MOST_BYTES: u64 = 1 << 20;
@@ -46,7 +49,11 @@ pub struct Recipe {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fixed_inputs: BTreeMap<String, FixedInput>,
     /// The meaning of the model's outputs.
+    #[serde(default)]
     pub output: Vec<RecipeOutput>,
+    /// A path among the model's outputs, and how the car follows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoder: Option<DecoderRecipe>,
     /// The frames for the ranges of an INT8 engine, and for its validation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibrationRecipe>,

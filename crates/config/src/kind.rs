@@ -55,6 +55,7 @@ impl FileKind {
                 "precision",
                 "on_gate_failure",
                 "fixed_inputs",
+                "decoder",
                 "calibration",
                 "layers",
                 "weights",

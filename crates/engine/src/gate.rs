@@ -1,14 +1,15 @@
 //! Measures an engine's error against fp32 and compares it with the limits, when the engine is
 //! compiled and again on the machine that runs it.
 
+mod part;
+
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Decode, GateResult, Meaning, Output};
+use crate::{BoundPath, GateResult, Output, PathSpeed};
 
-/// Default limit of the root mean squared error, as a share of the span of fp32's answers.
-const DEFAULT_ROOT: f64 = 0.02;
-/// Default limit of the largest error of a frame, as a share of the same span.
-const DEFAULT_WORST: f64 = 0.1;
+pub use part::{Gated, GatedPart};
 
 /// The largest allowed error of an engine against fp32, in the output's physical unit (after
 /// scale and offset).
@@ -23,35 +24,37 @@ pub struct GateLimits {
     pub worst: Option<f64>,
 }
 
-/// The least default limits of an output, of the root mean squared error and of the error of a
-/// frame, in its unit. No car shows such an error: a step of a servo is 0.01 of the steering (a
-/// PCA9685 at 60 Hz and a servo of 400 us to each side).
-///
-/// Where the largest of several bins decides, a frame between two bins may go to either: an error of
-/// one bin is allowed on a sixteenth of the frames.
-fn floors(output: &Output) -> (f64, f64) {
-    let (root, worst): (f64, f64) = match output.meaning {
-        Meaning::Steering => (0.01, 0.03),
-        Meaning::Throttle => (0.005, 0.02),
-        Meaning::Speed | Meaning::YawRate => (0.02, 0.1),
-    };
-    match &output.bins {
-        Some(bins) if bins.decode == Decode::Argmax => {
-            let step = (bins.step() * f64::from(output.scale)).abs();
-            // A little more than a step, for rounding.
-            (root.max(step / 4.0), worst.max(1.001 * step))
+/// The largest allowed errors of a decoded path.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PathLimits {
+    /// Of the curvature, 1/m.
+    pub curvature: GateLimits,
+    /// Of the speed that follows from the points, m/s.
+    pub speed: GateLimits,
+    /// Of the points, or the mask; see [`BoundPath::distance`].
+    pub path: GateLimits,
+}
+
+impl PathLimits {
+    /// How many results a path has: its curvature, its speed if it follows from the points, and itself.
+    pub(crate) fn count(path: &BoundPath) -> usize {
+        2 + usize::from(has_speed(path))
+    }
+
+    /// The limits of the results in their order.
+    pub(crate) fn of(path: &BoundPath, limits: impl Fn(usize) -> GateLimits) -> Self {
+        Self {
+            curvature: limits(0),
+            speed: limits(1),
+            path: limits(Self::count(path) - 1),
         }
-        _ => (root, worst),
     }
 }
 
-/// One element of the network's outputs that is compared with fp32.
-#[derive(Debug, Clone)]
-pub struct GatedOutput {
-    output: Output,
-    limits: GateLimits,
-    /// Index in a frame's answer, in which all outputs are concatenated.
-    place: usize,
+/// Whether the speed follows from the points, and is no output of its own.
+fn has_speed(path: &BoundPath) -> bool {
+    matches!(path.decoder().speed, PathSpeed::Period(_))
 }
 
 /// The answers of fp32, and the allowed errors.
@@ -59,7 +62,7 @@ pub struct GatedOutput {
 /// A frame's answer is the network's outputs in the model's order, concatenated.
 #[derive(Debug, Clone)]
 pub struct Gate {
-    outputs: Vec<GatedOutput>,
+    parts: Vec<Gated>,
     reference: Vec<Vec<f32>>,
 }
 
@@ -76,21 +79,41 @@ impl Gate {
             let before = lengths.iter().take_while(|(name, _)| *name != output.name);
             before.map(|(_, length)| length).sum::<usize>() + output.index
         };
-        let outputs = outputs.iter().map(|(output, limits)| GatedOutput {
-            output: output.clone(),
+        let parts = outputs.iter().map(|(output, limits)| Gated {
+            part: GatedPart::Output(output.clone()),
             limits: *limits,
             place: place(output),
         });
         Self {
-            outputs: outputs.collect(),
+            parts: parts.collect(),
             reference,
         }
     }
 
-    /// The outputs that are compared.
+    /// Also compares what a decoded path commands, and the path itself. After the outputs come the
+    /// curvature, the speed if it follows from the points, and the path.
     #[must_use]
-    pub fn outputs(&self) -> &[GatedOutput] {
-        &self.outputs
+    pub fn with_path(mut self, path: BoundPath, limits: PathLimits) -> Self {
+        let path = Arc::new(path);
+        let mut add = |part: fn(Arc<BoundPath>) -> GatedPart, limits| {
+            self.parts.push(Gated {
+                part: part(Arc::clone(&path)),
+                limits,
+                place: 0,
+            });
+        };
+        add(GatedPart::Curvature, limits.curvature);
+        if has_speed(&path) {
+            add(GatedPart::PathSpeed, limits.speed);
+        }
+        add(GatedPart::Path, limits.path);
+        self
+    }
+
+    /// What is compared.
+    #[must_use]
+    pub fn parts(&self) -> &[Gated] {
+        &self.parts
     }
 
     /// The answers of fp32, one for each frame.
@@ -100,8 +123,8 @@ impl Gate {
     }
 
     /// The errors of `answers`, one answer for each frame. An answer that is missing or not finite
-    /// never passes. `units` has the scale of each integer output, by name; `form` names what
-    /// computed the answers.
+    /// never passes, nor does one of which only fp32's, or only this, is a path. `units` has the scale
+    /// of each integer output, by name; `form` names what computed the answers.
     #[must_use]
     pub fn results(
         &self,
@@ -109,94 +132,8 @@ impl Gate {
         answers: &[Vec<f32>],
         units: &[(String, f32)],
     ) -> Vec<GateResult> {
-        let result = |compared: &GatedOutput| {
-            let unit = units
-                .iter()
-                .rfind(|(name, _)| *name == compared.output.name);
-            let unit = unit.map_or(1.0, |(_, unit)| *unit);
-            compared.result(form, unit, &self.reference, answers)
-        };
-        self.outputs.iter().map(result).collect()
-    }
-}
-
-impl GatedOutput {
-    /// What the element means.
-    #[must_use]
-    pub fn output(&self) -> &Output {
-        &self.output
-    }
-
-    /// fp32's value for a frame, in the output's physical unit.
-    #[must_use]
-    pub fn value(&self, answer: &[f32]) -> f64 {
-        let number = self.output.number(self.elements(answer));
-        f64::from(number) * f64::from(self.output.scale) + f64::from(self.output.offset)
-    }
-
-    /// The frame's answer from the output's first element on; empty if the answer is too short.
-    #[must_use]
-    pub fn elements<'a>(&self, answer: &'a [f32]) -> &'a [f32] {
-        answer.get(self.place..).unwrap_or_default()
-    }
-
-    /// The least and the largest value, in the output's physical unit. Both are NaN if any value
-    /// is.
-    #[must_use]
-    pub fn span<'a>(&self, answers: impl IntoIterator<Item = &'a Vec<f32>>) -> (f64, f64) {
-        let each = answers.into_iter().map(|answer| self.value(answer));
-        each.fold(
-            (f64::INFINITY, f64::NEG_INFINITY),
-            |(least, most), x| match x.is_nan() || least.is_nan() {
-                true => (f64::NAN, f64::NAN),
-                false => (least.min(x), most.max(x)),
-            },
-        )
-    }
-
-    /// `unit` is the scale of an integer output. Bins are decoded in the same way with any scale.
-    fn result(
-        &self,
-        form: &str,
-        unit: f32,
-        reference: &[Vec<f32>],
-        answers: &[Vec<f32>],
-    ) -> GateResult {
-        let offset = f64::from(self.output.offset);
-        let unit = match self.output.bins {
-            Some(_) => 1.0,
-            None => f64::from(unit),
-        };
-        let scale = f64::from(self.output.scale) * unit;
-        let (mut squares, mut worst) = (0.0, 0.0_f64);
-        for (frame, expected) in reference.iter().enumerate() {
-            let found = answers.get(frame).map_or(&[][..], |a| self.elements(a));
-            let found = f64::from(self.output.number(found)) * scale + offset;
-            let deviation = (found - self.value(expected)).abs();
-            squares += deviation * deviation;
-            // NaN counts as an infinite error.
-            worst = match deviation.is_nan() {
-                true => f64::INFINITY,
-                false => worst.max(deviation),
-            };
-        }
-        let mse = squares / reference.len().max(1) as f64;
-        let (least, most) = self.span(reference);
-        // Answers that are not finite have no span, and never pass.
-        let span = Some(most - least).filter(|span| span.is_finite());
-        let span = span.unwrap_or(0.0);
-        let (least_root, least_worst) = floors(&self.output);
-        let root = (DEFAULT_ROOT * span).max(least_root);
-        GateResult {
-            form: form.to_owned(),
-            output: self.output.meaning.name().to_owned(),
-            unit: self.output.meaning.unit().to_owned(),
-            // JSON cannot represent infinity and NaN.
-            mse: if mse.is_finite() { mse } else { f64::MAX },
-            most_mse: self.limits.mse.unwrap_or(root * root),
-            worst: if worst.is_finite() { worst } else { f64::MAX },
-            most_worst: (self.limits.worst).unwrap_or((DEFAULT_WORST * span).max(least_worst)),
-        }
+        let result = |part: &Gated| part.result(form, units, &self.reference, answers);
+        self.parts.iter().map(result).collect()
     }
 }
 

@@ -76,6 +76,7 @@ mod bundle;
 #[doc(hidden)]
 pub mod conformance;
 mod cpu;
+mod decoder;
 mod encoding;
 mod gate;
 mod inputs;
@@ -97,7 +98,11 @@ pub use cpu::{
     CpuEngine, CpuError, CpuOptions, MAX_THREADS, Numbers, ObservedEngine, StepProfile, peak,
     read_speed,
 };
-pub use gate::{Gate, GateLimits, GatedOutput};
+pub use decoder::{
+    BoundPath, GroundCamera, Mask, NoPath, PathCommand, PathDecoder, PathForm, PathSpeed,
+    PointOrder, Points, Pursuit,
+};
+pub use gate::{Gate, GateLimits, Gated, GatedPart, PathLimits};
 pub use inputs::{Inputs, InputsError, MOST_INPUTS, PictureForm};
 pub use instruction_set::{InstructionSet, UnknownInstructionSet};
 pub use kernels::int8::WeightStorage;

@@ -5,7 +5,7 @@ use std::fmt;
 use pilotage_vehicle::Domain;
 use serde::{Deserialize, Serialize};
 
-use crate::{Memory, Output};
+use crate::{Memory, Output, PathDecoder};
 
 /// The manifest of an engine file: what the engine is and how it was compiled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,10 @@ pub struct Manifest {
     /// or the speed is an output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle: Option<f32>,
+    /// The path that the network answers with, which drives the car together with `outputs` (its
+    /// speed, or nothing). Absent if `outputs` alone do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoder: Option<PathDecoder>,
     /// The whole recipe.
     pub recipe: serde_json::Value,
     /// The data that the engine was calibrated on.

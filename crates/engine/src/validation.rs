@@ -6,8 +6,8 @@ mod pack;
 use std::collections::BTreeMap;
 
 use crate::{
-    Buffer, Bundle, Gate, GateLimits, GateResult, InputsError, Memory, Output, PictureAxis,
-    PictureForm, fill_inputs,
+    Buffer, Bundle, Gate, GateLimits, GateResult, InputsError, Memory, Output, PathLimits,
+    PictureAxis, PictureForm, fill_inputs,
 };
 
 pub use pack::PackError;
@@ -176,7 +176,17 @@ impl ValidationSet {
         let frames: Vec<Vec<u8>> = frames.collect();
 
         // Limits are the same for all forms. Use those of the first form.
-        if manifest.gate.len() < manifest.outputs.len() || manifest.outputs.is_empty() {
+        let path = manifest
+            .decoder
+            .as_ref()
+            .map(|decoder| decoder.bind(&lengths));
+        let path = path
+            .transpose()
+            .map_err(|_| ValidationError::Unfit("the decoder's output is missing"))?;
+        let further = path.as_ref().map_or(0, PathLimits::count);
+        if manifest.gate.len() < manifest.outputs.len() + further
+            || (manifest.outputs.is_empty() && path.is_none())
+        {
             return Err(ValidationError::Unfit(
                 "outputs and limits differ in number",
             ));
@@ -188,11 +198,15 @@ impl ValidationSet {
         };
         let mut outputs = Vec::new();
         let mut units = Vec::new();
-        for (index, (output, limits)) in manifest.outputs.iter().zip(&manifest.gate).enumerate() {
-            let limits = GateLimits {
-                mse: Some(limits.most_mse),
-                worst: Some(limits.most_worst),
-            };
+        let limits = |index: usize| {
+            let result = manifest.gate.get(index);
+            result.map_or_else(GateLimits::default, |result| GateLimits {
+                mse: Some(result.most_mse),
+                worst: Some(result.most_worst),
+            })
+        };
+        for (index, output) in manifest.outputs.iter().enumerate() {
+            let limits = limits(index);
             // The manifest's scale includes the scale of an integer output. fp32 answers do not
             // use that scale.
             let scale = scale(index).ok_or(ValidationError::Unfit("the recipe lacks an output"))?;
@@ -215,10 +229,15 @@ impl ValidationSet {
                 .get("layout")
                 .is_none_or(|it| it != "nchw"),
         };
+        let mut gate = Gate::new(&lengths, &outputs, reference);
+        if let Some(path) = path {
+            let further = PathLimits::of(&path, |index| limits(outputs.len() + index));
+            gate = gate.with_path(path, further);
+        }
         Ok(Self {
             frames,
             form,
-            gate: Gate::new(&lengths, &outputs, reference),
+            gate,
             units,
         })
     }

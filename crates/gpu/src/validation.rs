@@ -27,6 +27,21 @@ pub(crate) fn digest(bundle: &Bundle) -> [u8; 32] {
         digest.update((output.len() as u64).to_le_bytes());
         digest.update(output);
     }
+    if let Some(decoder) = &bundle.manifest.decoder {
+        for limits in bundle
+            .manifest
+            .gate
+            .iter()
+            .skip(bundle.manifest.outputs.len())
+        {
+            for limit in [limits.most_mse, limits.most_worst] {
+                digest.update(limit.to_le_bytes());
+            }
+        }
+        let decoder = format!("{decoder:?}");
+        digest.update((decoder.len() as u64).to_le_bytes());
+        digest.update(decoder);
+    }
     // The scale of the fp32 answers, which may differ from the engine's.
     let outputs = bundle.manifest.recipe.get("output");
     digest.update(outputs.map(ToString::to_string).unwrap_or_default());

@@ -100,6 +100,9 @@ pub fn optimise(
     if trains && !recipe.compile.memory.is_none() {
         return Err(OptimiseError::Memory);
     }
+    if trains && recipe.compile.decoder.is_some() {
+        return Err(OptimiseError::Decoder);
+    }
     let folder = trained::folder_of(&plan.recipe)?;
     let path = trained::model_path(&plan.recipe, &recipe, plan.model.as_deref())?;
     let targets = (strategies.iter())

@@ -11,7 +11,7 @@ use pilotage_graph::GraphError;
 use crate::calibrate::CalibrateError;
 use crate::float16::NarrowError;
 use crate::frames::FramesError;
-use crate::gate::{NoProbabilities, Still};
+use crate::gate::{NoProbabilities, Still, WithoutPath};
 use crate::lower::LowerError;
 use crate::network::NetworkError;
 use crate::quantize::QuantizeError;
@@ -120,12 +120,18 @@ pub enum ModelError {
     /// The network's answers do not depend on the frames.
     #[error(transparent)]
     Still(#[from] Still),
+    /// The recipe's decoder finds no path on any frame.
+    #[error(transparent)]
+    WithoutPath(#[from] WithoutPath),
+    /// The decoder's output, or its speed, is not among the model's outputs.
+    #[error("the model has no output `{0}` of the elements that [decoder] needs")]
+    NoOutput(String),
     /// The engine's error against fp32 exceeds the gate.
     #[error(
         "as {precision} the engine is too far from the model:\n{}\nThe layers that lose \
          most (signal to noise): {layers}. Keep them in floating point ([layers]), have that done \
          (on_gate_failure = \"mixed\" or --on-gate-failure mixed), calibrate on more frames or by \
-         another method, or allow more (gate of [[output]], or --gate)",
+         another method, or allow more (gate of [[output]] or of [decoder], or --gate)",
         GateTable(results)
     )]
     Gate {

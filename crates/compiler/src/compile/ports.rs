@@ -2,11 +2,11 @@
 
 use pilotage_config::{ConfigError, Source, suggest};
 use pilotage_engine::plan::Plan;
-use pilotage_engine::{AxisOrder, MOST_PICTURES, Memory, Output, PictureAxis};
+use pilotage_engine::{AxisOrder, MOST_PICTURES, Memory, Output, PathDecoder, PictureAxis};
 use pilotage_graph::{ElementType, Graph, Value, ValueId};
 use pilotage_vision::{Layout, Preprocess};
 
-use crate::recipe::{Recipe, RecipeOutput};
+use crate::recipe::{DecoderKind, DecoderRecipe, Recipe, RecipeOutput};
 
 /// The model's input that is not named in the recipe's `[memory]`: the pictures. It must have the type
 /// and shape that the recipe describes.
@@ -163,40 +163,131 @@ pub(super) fn check_rules(
     Ok(())
 }
 
+/// The float32 output of the model with this name, or its only one.
+fn float_output<'a>(
+    graph: &'a Graph,
+    name: Option<&str>,
+    key: &str,
+    source: &Source<'_>,
+) -> Result<&'a Value, ConfigError> {
+    let names = graph.outputs.iter().map(|&v| graph.value(v).name.as_str());
+    let found = match (name, &graph.outputs[..]) {
+        (None, &[only]) => only,
+        (None, _) => {
+            let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+            let names = names.join(", ");
+            let reason = format!("the model has several outputs: name one of {names}");
+            return Err(source.error(key, reason));
+        }
+        (Some(name), all) => {
+            let known = all.iter().find(|v| graph.value(**v).name == *name);
+            *known.ok_or_else(|| {
+                let meant = suggest(name, names.clone());
+                let reason = format!("the model has no output `{name}`: {meant}");
+                source.error(key, reason)
+            })?
+        }
+    };
+    let value = graph.value(found);
+    if value.element_type != ElementType::F32 {
+        let reason = format!(
+            "the model's `{}` is {}; it must be float32",
+            value.name, value.element_type
+        );
+        return Err(source.error(key, reason));
+    }
+    Ok(value)
+}
+
+/// The recipe's decoder, for the output of the model that it names. `outputs` are the resolved ones.
+pub(super) fn resolve_decoder(
+    graph: &Graph,
+    recipe: &Recipe,
+    outputs: &[Output],
+    source: &Source<'_>,
+) -> Result<Option<PathDecoder>, ConfigError> {
+    let Some(decoder) = &recipe.decoder else {
+        return Ok(None);
+    };
+    let value = float_output(graph, decoder.name.as_deref(), "decoder.name", source)?;
+    let shape = match decoder.kind {
+        DecoderKind::Mask => mask_shape(value, decoder, source)?,
+        DecoderKind::Waypoints | DecoderKind::Lane => [0; 3],
+    };
+    let found = decoder.decoder(&value.name, shape, outputs, &recipe.input);
+    let length: usize = value.shape.iter().product();
+    let taken = found.elements().and_then(|it| it.checked_add(found.index));
+    if taken.is_none_or(|taken| taken > length) {
+        let reason = format!(
+            "the model's `{}` is {:?}, {length} elements, but the path here takes {} from index {} on",
+            value.name,
+            value.shape,
+            found.elements().unwrap_or(usize::MAX),
+            found.index
+        );
+        let keys = [(&decoder.x, "decoder.x"), (&decoder.rows, "decoder.rows")];
+        let key = keys.into_iter().find(|(it, _)| it.is_some());
+        return Err(source.error(key.map_or("decoder.points", |(_, key)| key), reason));
+    }
+    Ok(Some(found))
+}
+
+/// Height, width and number of classes of a mask.
+fn mask_shape(
+    value: &Value,
+    decoder: &DecoderRecipe,
+    source: &Source<'_>,
+) -> Result<[usize; 3], ConfigError> {
+    let layout = decoder.layout.unwrap_or_default();
+    let shape = match (&value.shape[..], layout) {
+        (&[1, channels, height, width], Layout::Nchw) => [height, width, channels],
+        (&[1, height, width, channels], Layout::Nhwc) => [height, width, channels],
+        (&[1, height, width], _) => [height, width, 1],
+        // One row would be a batch of flattened masks.
+        (&[height, width], _) if height > 1 => [height, width, 1],
+        _ => {
+            let reason = format!(
+                "the model's `{}` is {:?}; a mask is 1 x classes x height x width, or with layout = \
+                 \"nhwc\" 1 x height x width x classes",
+                value.name, value.shape
+            );
+            return Err(source.error("decoder.kind", reason));
+        }
+    };
+    let classes = shape[2];
+    let wrong = |key: &str, reason: String| Err(source.error(&format!("decoder.{key}"), reason));
+    match (classes, decoder.channel, decoder.threshold) {
+        (2.., None, _) => wrong(
+            "channel",
+            format!(
+                "`{}` has {classes} classes: state which of them is followed, 0 to {}",
+                value.name,
+                classes - 1
+            ),
+        ),
+        (_, Some(channel), _) if channel >= classes => wrong(
+            "channel",
+            format!("`{}` has {classes} classes, counted from 0", value.name),
+        ),
+        (0 | 1, _, None) => wrong(
+            "threshold",
+            "is missing: a mask of one class needs it, 0.5 after a sigmoid and 0 without"
+                .to_owned(),
+        ),
+        _ => Ok(shape),
+    }
+}
+
 /// The recipe's outputs with all names filled in. Each must exist in the model.
 pub(super) fn resolve_outputs(
     graph: &Graph,
     outputs: &[RecipeOutput],
     source: &Source<'_>,
 ) -> Result<Vec<Output>, ConfigError> {
-    let names = graph.outputs.iter().map(|&v| graph.value(v).name.as_str());
     let mut resolved = Vec::with_capacity(outputs.len());
     for (i, output) in outputs.iter().enumerate() {
-        let found = match (&output.name, &graph.outputs[..]) {
-            (None, &[only]) => only,
-            (None, _) => {
-                let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
-                let names = names.join(", ");
-                let reason = format!("the model has several outputs: name one of {names}");
-                return Err(source.error(&format!("output.{i}.name"), reason));
-            }
-            (Some(name), all) => {
-                let known = all.iter().find(|v| graph.value(**v).name == *name);
-                *known.ok_or_else(|| {
-                    let meant = suggest(name, names.clone());
-                    let reason = format!("the model has no output `{name}`: {meant}");
-                    source.error(&format!("output.{i}.name"), reason)
-                })?
-            }
-        };
-        let value = graph.value(found);
-        if value.element_type != ElementType::F32 {
-            let reason = format!(
-                "the model's `{}` is {}; it must be float32",
-                value.name, value.element_type
-            );
-            return Err(source.error(&format!("output.{i}.name"), reason));
-        }
+        let key = format!("output.{i}.name");
+        let value = float_output(graph, output.name.as_deref(), &key, source)?;
         let elements: usize = value.shape.iter().product();
         if output.index >= elements {
             let reason = format!(
@@ -243,5 +334,82 @@ pub(super) fn remaining_preprocessing(recipe: &Preprocess, plan: &Plan) -> Prepr
         mean: [0.0; 3],
         std: [1.0; 3],
         ..recipe.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pilotage_graph::{GraphBuilder, Op, TensorType};
+
+    use super::*;
+
+    /// The error of a recipe with this decoder for a model whose output has this shape.
+    fn resolved(shape: &[usize], decoder: &str) -> Result<PathDecoder, String> {
+        let mut b = GraphBuilder::new("path");
+        let x = b
+            .input("x", TensorType::new(ElementType::F32, shape))
+            .unwrap();
+        let y = b.node("path", Op::Relu, &[x]).unwrap();
+        b.output("out", y).unwrap();
+        let graph = b.finish().unwrap();
+        let text = format!(
+            "model = \"net.onnx\"\ndomain = \"simulated\"\n[input]\nwidth = 8\nheight = 4\n\
+             [decoder]\nlook_ahead = 1.0\nspeed = 1.0\n{decoder}"
+        );
+        let recipe = Recipe::parse("net.toml", &text).unwrap();
+        let source = Source::new("net.toml", &text);
+        match resolve_decoder(&graph, &recipe, &[], &source) {
+            Ok(decoder) => Ok(decoder.unwrap()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_decoder_must_fit_the_model() {
+        let points = "kind = \"waypoints\"\npoints = 3\n";
+        assert!(resolved(&[1, 6], points).is_ok());
+        let error = resolved(&[1, 5], points).unwrap_err();
+        assert!(
+            error.contains("5 elements, but the path here takes 6"),
+            "{error}"
+        );
+        assert!(
+            error.starts_with("net.toml:10: `decoder.points`"),
+            "{error}"
+        );
+        let error = resolved(&[1, 6], &format!("{points}index = 1\n")).unwrap_err();
+        assert!(error.contains("6 from index 1 on"), "{error}");
+        let error = resolved(&[1, 6], &format!("{points}name = \"pth\"\n")).unwrap_err();
+        assert!(error.contains("no output `pth`"), "{error}");
+    }
+
+    #[test]
+    fn the_shape_of_a_mask_is_the_models() {
+        let camera =
+            "camera = { width = 64, height = 48, horizontal_fov = 1.0, up = 0.1, forward = 0.0 }";
+        let mask = |more: &str| format!("kind = \"mask\"\n{camera}\n{more}\n");
+        let shape = |shape: &[usize], more: &str| {
+            resolved(shape, &mask(more)).map(|decoder| match decoder.path {
+                pilotage_engine::PathForm::Mask { mask, .. } => {
+                    (mask.width, mask.height, mask.channels, mask.interleaved)
+                }
+                other => panic!("{other:?}"),
+            })
+        };
+        let one = "threshold = 0.5";
+        assert_eq!(shape(&[1, 1, 4, 8], one), Ok((8, 4, 1, false)));
+        assert_eq!(shape(&[1, 4, 8], one), Ok((8, 4, 1, false)));
+        let last = "layout = \"nhwc\"\nchannel = 2";
+        assert_eq!(shape(&[1, 4, 8, 3], last), Ok((8, 4, 3, true)));
+        assert_eq!(shape(&[1, 3, 4, 8], "channel = 2"), Ok((8, 4, 3, false)));
+        for (form, more, expected) in [
+            (&[1, 3, 4, 8][..], one, "3 classes: state which of them"),
+            (&[1, 3, 4, 8], "channel = 3", "3 classes, counted from 0"),
+            (&[1, 1, 4, 8], "", "needs it, 0.5 after a sigmoid"),
+            (&[1, 32], one, "a mask is 1 x classes x height x width"),
+        ] {
+            let error = shape(form, more).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }

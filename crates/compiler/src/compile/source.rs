@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use pilotage_config::Source;
-use pilotage_engine::Output;
 use pilotage_engine::plan::MAX_ITEMS;
+use pilotage_engine::{Output, PathDecoder};
 use pilotage_graph::{Graph, ValueId, widen};
 
-use super::ports::{check_rules, image_input, resolve_outputs};
+use super::ports::{check_rules, image_input, resolve_decoder, resolve_outputs};
 use super::{CompileError, ModelError, fixed};
 use crate::model_file::{ModelFile, Problem};
 use crate::recipe::Recipe;
@@ -22,6 +22,8 @@ pub struct SourceModel {
     pub input: ValueId,
     /// The recipe's outputs, with all names filled in.
     pub outputs: Vec<Output>,
+    /// The path that the recipe's decoder follows.
+    pub decoder: Option<PathDecoder>,
 }
 
 impl SourceModel {
@@ -68,6 +70,7 @@ impl SourceModel {
         }
         let outputs = resolve_outputs(&graph, &recipe.output, source)?;
         let model = Self {
+            decoder: resolve_decoder(&graph, recipe, &outputs, source)?,
             graph,
             input,
             outputs,

@@ -38,8 +38,11 @@ impl Recipe {
         if let Err(error) = input.validate(frame.0, frame.1) {
             return Err(source.error("input", error));
         }
-        if self.output.is_empty() {
-            return Err(source.error("output", "at least one [[output]] is needed"));
+        if self.output.is_empty() && self.decoder.is_none() {
+            return Err(source.error(
+                "output",
+                "at least one [[output]] is needed, or a [decoder] for a path",
+            ));
         }
         for (i, output) in self.output.iter().enumerate() {
             if !(output.scale.is_finite() && output.scale != 0.0) {
@@ -68,7 +71,10 @@ impl Recipe {
             }
         }
         self.check_memory(source)?;
-        self.check_meanings(source)
+        match self.decoder {
+            Some(_) => self.check_decoder(source),
+            None => self.check_meanings(source),
+        }
     }
 
     fn check_layers(&self, source: &Source<'_>) -> Result<(), ConfigError> {

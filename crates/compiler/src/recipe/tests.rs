@@ -294,3 +294,23 @@ fn four_bit_weights_need_8_bits_and_a_known_group() {
     assert!(message.contains("only 8-bit engines"), "{message}");
     assert_eq!(Recipe::parse("net.toml", VALID).unwrap().weights, None);
 }
+
+#[test]
+fn the_complete_recipes_of_the_page_are_valid() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/recipes.md");
+    let page = fs::read_to_string(page).unwrap();
+    let blocks = page.split("```toml\n").skip(1);
+    let blocks = blocks.filter_map(|rest| Some(rest.split_once("```")?.0));
+    let complete: Vec<&str> = blocks.filter(|text| text.starts_with("model = ")).collect();
+    for text in &complete {
+        if let Err(error) = Recipe::parse("recipes.md", text) {
+            panic!("{error}\n{text}");
+        }
+    }
+    let kinds = ["waypoints", "lane", "mask"].map(|kind| format!("kind = \"{kind}\""));
+    assert!(
+        kinds
+            .iter()
+            .all(|kind| complete.iter().any(|text| text.contains(kind)))
+    );
+}

@@ -58,6 +58,7 @@ pub fn of_plan(plan: &[u8], constants: &[u8]) -> Option<Vec<u8>> {
         frame_size: None,
         outputs: Vec::new(),
         throttle: None,
+        decoder: None,
         recipe: Value::Null,
         calibration: None,
         gate: Vec::new(),

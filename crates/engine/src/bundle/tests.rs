@@ -40,6 +40,7 @@ fn bundle(weights: Vec<f32>, alpha: f32) -> Bundle {
                 }),
             }],
             throttle: Some(0.25),
+            decoder: None,
             precision: "fp32".into(),
             recipe: serde_json::json!({"model": "tiny.onnx"}),
             calibration: None,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::{Decode, Meaning};
 
 /// Two outputs, `a` of three elements and `b` of two.
 const LENGTHS: [(&str, usize); 2] = [("a", 3), ("b", 2)];
@@ -156,4 +157,83 @@ fn bins_are_compared_by_the_number_that_they_stand_for() {
     let units = [("a".to_owned(), 0.01)];
     let result = gate.results("plan", &integers, &units).remove(0);
     assert!(result.worst < 1e-6, "{result:?}");
+}
+
+/// Of a path, what it commands and its points are compared.
+#[test]
+fn a_path_is_compared_by_what_it_commands() {
+    let decoder = crate::PathDecoder {
+        name: "a".into(),
+        index: 0,
+        path: crate::PathForm::Waypoints {
+            points: crate::Points {
+                count: 3,
+                order: crate::PointOrder::First(vec![0.5, 1.0, 1.5]),
+                scale: [1.0; 2],
+                offset: [0.0; 2],
+                far_first: false,
+            },
+        },
+        pursuit: crate::Pursuit {
+            look_ahead: 1.0,
+            look_ahead_time: 0.0,
+            least_points: 2,
+        },
+        speed: crate::PathSpeed::Period(0.5),
+    };
+    let frame = |points: [f32; 3]| [&points[..], &[0.0, 0.0]].concat();
+    let reference = vec![frame([0.0, 0.0, 0.0]), frame([0.0, 1.0, 2.0])];
+    let path = decoder.bind(&LENGTHS).unwrap();
+    let gate =
+        Gate::new(&LENGTHS, &[], reference.clone()).with_path(path.clone(), PathLimits::default());
+    let results = |answers: [[f32; 3]; 2]| gate.results("plan", &answers.map(frame), &[]);
+    let names: Vec<String> = results([[0.0; 3]; 2])
+        .into_iter()
+        .map(|it| it.output)
+        .collect();
+    assert_eq!(names, ["curvature", "speed", "waypoints"]);
+    let same = results([[0.0, 0.0, 0.0], [0.0, 1.0, 2.0]]);
+    assert!(
+        same.iter().all(|it| it.passes() && it.worst == 0.0),
+        "{same:?}"
+    );
+    // A point beyond the look-ahead is off by 0.3 m: nothing changes but the speed and the points.
+    let off = results([[0.0, 0.0, 0.3], [0.0, 1.0, 2.0]]);
+    assert_eq!(off[0].worst, 0.0);
+    let longer = f64::hypot(0.5, 0.300_000_012) - 0.5;
+    assert!((off[1].worst - longer).abs() < 1e-6, "{off:?}");
+    assert!(
+        (off[2].worst - 0.3 / 3.0_f64.sqrt()).abs() < 1e-6,
+        "{off:?}"
+    );
+    // A span of 2 m to the side.
+    assert!((off[2].most_worst - 0.2).abs() < 1e-9, "{off:?}");
+
+    // Where only one of the two is a path, nothing passes; where neither is, the car stops for both.
+    let behind = |second: [f32; 3]| {
+        let mut decoder = decoder.clone();
+        decoder.pursuit.least_points = 3;
+        decoder.path = crate::PathForm::Waypoints {
+            points: crate::Points {
+                count: 3,
+                order: crate::PointOrder::Second(vec![0.0; 3]),
+                scale: [1.0; 2],
+                offset: [0.0; 2],
+                far_first: false,
+            },
+        };
+        let reference = vec![frame([0.5, 1.0, 1.5]), frame([-0.5, -1.0, -1.5])];
+        let path = decoder.bind(&LENGTHS).unwrap();
+        let gate = Gate::new(&LENGTHS, &[], reference).with_path(path, PathLimits::default());
+        let answers = [frame([0.5, 1.0, 1.5]), frame(second)];
+        gate.results("plan", &answers, &[]).remove(0)
+    };
+    assert!(behind([-0.5, -1.0, -1.5]).passes());
+    // The first point is ahead, the others are not: the path turns back.
+    assert!(behind([0.5, -1.0, -1.5]).passes());
+    assert!(!behind([0.5, 1.0, 1.5]).passes());
+    let reference = vec![frame([0.0, 0.0, 0.0])];
+    let gate = Gate::new(&LENGTHS, &[], reference).with_path(path, PathLimits::default());
+    let results = gate.results("plan", &[frame([f32::NAN, 0.0, 0.0])], &[]);
+    assert!(results.iter().all(|it| !it.passes()), "{results:?}");
 }

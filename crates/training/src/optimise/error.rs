@@ -33,6 +33,12 @@ pub enum OptimiseError {
          int8, int8-dynamic, int8-integer, int8-mixed and int4 need no training"
     )]
     Memory,
+    /// The network answers with a path.
+    #[error(
+        "a network with a path ([decoder] in the recipe) is not trained here; float32, float16, \
+         int8, int8-dynamic, int8-mixed and int4 need no training"
+    )]
+    Decoder,
     /// Several strategies have one name.
     #[error("--out names the files of one strategy; leave it out to optimise by several")]
     SeveralNames,

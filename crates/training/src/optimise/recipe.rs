@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use pilotage_compiler::{
-    CalibrationRecipe, FixedInput, LayerPrecision, OnGateFailure, Precision, Recipe, RecipeOutput,
-    ThrottleRecipe, WeightsRecipe,
+    CalibrationRecipe, DecoderRecipe, FixedInput, LayerPrecision, OnGateFailure, Precision, Recipe,
+    RecipeOutput, ThrottleRecipe, WeightsRecipe,
 };
 use pilotage_config::{ConfigError, FileKind, LONGEST_FILE, ReadError, Source, read};
 use pilotage_engine::{Memory, TensorRtRecipe};
@@ -158,7 +158,10 @@ struct File {
     memory: Memory,
     #[serde(default)]
     fixed_inputs: BTreeMap<String, FixedInput>,
+    #[serde(default)]
     output: Vec<RecipeOutput>,
+    #[serde(default)]
+    decoder: Option<DecoderRecipe>,
     #[serde(default)]
     calibration: Option<CalibrationRecipe>,
     #[serde(default)]
@@ -203,6 +206,7 @@ impl OptimiseRecipe {
             throttle: content.throttle,
             input: content.input,
             memory: content.memory,
+            decoder: content.decoder,
             fixed_inputs: content.fixed_inputs,
             output: content.output,
             calibration: Some(content.calibration.unwrap_or_else(any)),
