@@ -5,6 +5,7 @@ mod error;
 mod fixed;
 mod float;
 mod ports;
+mod probability;
 mod quantized;
 mod samples;
 mod sections;
@@ -123,7 +124,7 @@ pub fn compile_run(
     let as_json = |value: Result<serde_json::Value, serde_json::Error>, key| {
         value.map_err(|error| source.error(key, error))
     };
-    let mut warnings = Vec::new();
+    let mut warnings = probability::check(&model.graph, &model.outputs, source)?;
     let frames = calibration_frames::read(recipe, source, folder, run, &mut warnings)?;
     let made = match &frames {
         None => model.float(Vec::new()),
