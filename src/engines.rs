@@ -263,11 +263,9 @@ pub fn load_with(car: &Car, setup: &GpuSetup) -> Result<Loaded, LoadError> {
     }
     let (bundle, preprocess) = parse(&name, &bytes)?;
     let manifest = &bundle.manifest;
-    let decoder = Decoder::new(&manifest.outputs, manifest.throttle).map_err(|reason| {
-        LoadError::Outputs {
-            name: name.clone(),
-            reason,
-        }
+    let decoder = Decoder::of(manifest).map_err(|reason| LoadError::Outputs {
+        name: name.clone(),
+        reason,
     })?;
     let mut notes = Vec::new();
     Ok(Loaded {

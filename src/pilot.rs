@@ -9,7 +9,7 @@ pub use dropped::Dropped;
 use std::time::{Duration, Instant};
 
 use pilotage_engine::{
-    ElementType, Engine, EngineError, Inputs, InputsError, Memory, TensorMut, Timing,
+    ElementType, Engine, EngineError, Inputs, InputsError, Memory, NoPath, TensorMut, Timing,
 };
 use pilotage_guard::{CommandLink, LinkError, OperatorLink, State};
 use pilotage_tap::FaultDetail;
@@ -123,6 +123,9 @@ pub enum StepError {
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The engine's answer is no path that the car can follow.
+    #[error(transparent)]
+    Path(#[from] NoPath),
     /// The command could not be sent to the guard.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -134,7 +137,7 @@ impl StepError {
         match self {
             Self::Camera(error) => error.fault(),
             Self::Vision(_) | Self::Gap { .. } => Fault::Camera,
-            Self::Engine(_) => Fault::Engine,
+            Self::Engine(_) | Self::Path(_) => Fault::Engine,
             Self::Link(_) => Fault::Pilot,
         }
     }
@@ -164,6 +167,8 @@ impl StepError {
                 EngineError::NotFinite => FaultDetail::NotFinite,
                 _ => FaultDetail::EngineFailed,
             },
+            Self::Path(NoPath::NotFinite) => FaultDetail::NotFinite,
+            Self::Path(_) => FaultDetail::NoPath,
             Self::Link(LinkError::Gone | LinkError::Replaced) => FaultDetail::GuardGone,
             Self::Link(_) => FaultDetail::GuardSilent,
         }
@@ -290,7 +295,7 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
         }
         let vision = start.elapsed();
         let timing = self.infer()?;
-        let controls = self.parts.decoder.decode(&self.answers);
+        let controls = self.parts.decoder.decode(&self.answers)?;
         let (steering, throttle) = self.parts.mixer.mix(controls);
         let command = Command {
             steering,

@@ -32,7 +32,8 @@ const MARKS: [&str; 5] = [
 
 /// Errors and reasons that appear in such lines. Those of car.toml's keys and of TensorRT are left
 /// out, as the page states.
-const REASONS: [&str; 25] = [
+const REASONS: [&str; 26] = [
+    "crates/engine/src/decoder.rs",
     "crates/guard/src/executor/actuator.rs",
     "crates/guard/src/drivers/device_lock.rs",
     "crates/guard/src/drivers/failure.rs",

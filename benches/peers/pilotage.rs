@@ -188,7 +188,7 @@ fn time_camera(options: &Engines, format: &str, vision_only: bool) -> Result<Str
     let format: PixelFormat = serde_json::from_value(format.into())?;
     let (bundle, mut engine) = load(options)?;
     let preprocess: Preprocess = serde_json::from_value(bundle.manifest.preprocessing)?;
-    let mut decoder = Decoder::new(&bundle.manifest.outputs, bundle.manifest.throttle)?;
+    let mut decoder = Decoder::of(&bundle.manifest)?;
     decoder.bind(engine.outputs())?;
     let mut vision = Vision::new(&preprocess, CAMERA.0, CAMERA.1, format)?;
     let bytes = fs::read(&options.frames).with_context(|| path_text(&options.frames))?;
@@ -205,7 +205,7 @@ fn time_camera(options: &Engines, format: &str, vision_only: bool) -> Result<Str
             let input = TensorRef::I8(&input);
             engine.infer(&[input], &mut [TensorMut::F32(&mut answer)])?;
         }
-        std::hint::black_box(decoder.decode(&answer));
+        let _ = std::hint::black_box(decoder.decode(&answer));
         Ok(answer)
     })
 }

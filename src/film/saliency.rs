@@ -8,6 +8,7 @@ use pilotage_dataset::Picture;
 use crate::car::Car;
 use crate::film::FilmError;
 use crate::film::footage::Footage;
+use crate::pilot::StepError;
 use crate::replay::replayer::Replayer;
 
 /// The places that are covered, across and down. The engine runs once for each, and once for the
@@ -16,6 +17,8 @@ const ACROSS: usize = 12;
 const DOWN: usize = 9;
 /// A change of the steering that is coloured fully if no other in the picture is larger.
 const LEAST: f32 = 0.05;
+/// The change of the steering that a car stands for that would stop.
+const MOST_CHANGE: f32 = 1.0;
 /// The colour, and how much of a pixel it replaces at most.
 const COLOUR: [f32; 3] = [255.0, 64.0, 48.0];
 const STRENGTH: f32 = 0.65;
@@ -66,7 +69,10 @@ impl Saliency {
 
     /// How much the steering changes when each place is covered, row by row.
     fn changes(&mut self, picture: &RgbImage) -> anyhow::Result<Vec<f32>> {
-        let whole = self.steering(picture)?;
+        let Some(whole) = self.steering(picture)? else {
+            // Without a path there is no steering that could change.
+            return Ok(vec![0.0; ACROSS * DOWN]);
+        };
         let cover = mean(picture);
         let mut changes = Vec::with_capacity(ACROSS * DOWN);
         for place in 0..ACROSS * DOWN {
@@ -78,12 +84,15 @@ impl Saliency {
                     covered.put_pixel(x, y, cover);
                 }
             }
-            changes.push((self.steering(&covered)? - whole).abs());
+            // A car that would stop is the largest change.
+            let change = self.steering(&covered)?;
+            changes.push(change.map_or(MOST_CHANGE, |steering| (steering - whole).abs()));
         }
         Ok(changes)
     }
 
-    fn steering(&mut self, picture: &RgbImage) -> Result<f32, FilmError> {
+    /// The steering that the engine answers with; `None` if it finds no path in the picture.
+    fn steering(&mut self, picture: &RgbImage) -> Result<Option<f32>, FilmError> {
         let (width, height) = picture.dimensions();
         let picture = Picture {
             width,
@@ -92,11 +101,14 @@ impl Saliency {
             turned: false,
         };
         let step = self.replayer.answer(picture);
+        if matches!(step, Err(StepError::Path(_))) {
+            return Ok(None);
+        }
         let step = step.map_err(|reason| FilmError::Engine {
             engine: self.replayer.engine.clone(),
             reason,
         })?;
-        Ok(step.command.steering)
+        Ok(Some(step.command.steering))
     }
 }
 

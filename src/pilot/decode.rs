@@ -1,6 +1,6 @@
 //! Converts a network's outputs to controls.
 
-use pilotage_engine::{Meaning, Output, Port};
+use pilotage_engine::{BoundPath, Manifest, Meaning, NoPath, Output, PathDecoder, Port};
 use pilotage_vehicle::Controls;
 
 use super::MOST_OUTPUTS;
@@ -30,6 +30,11 @@ pub enum DecodeError {
         /// The element.
         index: usize,
     },
+    /// The path of the recipe's `[decoder]` is not among the engine's outputs.
+    #[error(
+        "the engine's output `{0}` has not the elements of its recipe's `[decoder]`; compile it again"
+    )]
+    Path(String),
     /// More outputs than a driving policy may have.
     #[error("the engine has {0} outputs, more than the {MOST_OUTPUTS} a driving policy may have")]
     TooMany(usize),
@@ -56,6 +61,12 @@ enum Source {
     Steering {
         steering: Slot,
         throttle: f32,
+    },
+    /// A path, and the outputs beside it. It is bound to the engine's ports first.
+    Path {
+        decoder: Box<PathDecoder>,
+        outputs: Vec<Output>,
+        bound: Option<Box<BoundPath>>,
     },
 }
 
@@ -112,6 +123,22 @@ impl Decoder {
         Ok(Self { controls })
     }
 
+    /// The decoder of an engine file.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of(manifest: &Manifest) -> Result<Self, DecodeError> {
+        let Some(decoder) = &manifest.decoder else {
+            return Self::new(&manifest.outputs, manifest.throttle);
+        };
+        let controls = Source::Path {
+            decoder: Box::new(decoder.clone()),
+            outputs: manifest.outputs.clone(),
+            bound: None,
+        };
+        Ok(Self { controls })
+    }
+
     /// Finds each output among the engine's `ports`.
     ///
     /// # Errors
@@ -124,6 +151,15 @@ impl Decoder {
             Source::Twist { speed, yaw_rate } => (speed, Some(yaw_rate)),
             Source::Direct { steering, throttle } => (steering, Some(throttle)),
             Source::Steering { steering, .. } => (steering, None),
+            Source::Path { decoder, bound, .. } => {
+                let lengths: Vec<(&str, usize)> = ports
+                    .iter()
+                    .map(|port| (port.name.as_str(), port.len()))
+                    .collect();
+                let found = decoder.bind(&lengths).map_err(DecodeError::Path)?;
+                *bound = Some(Box::new(found));
+                return Ok(());
+            }
         };
         for slot in [Some(first), second].into_iter().flatten() {
             let mut before = 0;
@@ -150,14 +186,18 @@ impl Decoder {
             Source::Twist { speed, yaw_rate } => [Some(speed), Some(yaw_rate)],
             Source::Direct { steering, throttle } => [Some(steering), Some(throttle)],
             Source::Steering { steering, .. } => [Some(steering), None],
+            Source::Path { outputs, .. } => return outputs.clone(),
         };
         let slots = slots.into_iter().flatten();
         slots.map(|slot| slot.output.clone()).collect()
     }
 
     /// Decodes `answers` to controls. NaN stays NaN, so that the guard refuses it.
-    pub fn decode(&self, answers: &[f32]) -> Controls {
-        match &self.controls {
+    ///
+    /// # Errors
+    /// If a path is expected, and the answers are none that the car can follow.
+    pub fn decode(&self, answers: &[f32]) -> Result<Controls, NoPath> {
+        Ok(match &self.controls {
             Source::Twist { speed, yaw_rate } => Controls::Twist {
                 speed: speed.value(answers),
                 yaw_rate: yaw_rate.value(answers),
@@ -170,7 +210,16 @@ impl Decoder {
                 steering: steering.value(answers),
                 throttle: *throttle,
             },
-        }
+            Source::Path { bound, .. } => {
+                // Without a binding there is nothing to read the path from.
+                let path = bound.as_ref().ok_or(NoPath::NotFinite)?;
+                let command = path.command(answers)?;
+                Controls::Twist {
+                    speed: command.speed as f32,
+                    yaw_rate: (command.speed * command.curvature) as f32,
+                }
+            }
+        })
     }
 }
 
@@ -211,7 +260,7 @@ mod tests {
             speed: 7.0,
             yaw_rate: -1.0,
         };
-        assert_eq!(decoder.decode(&[3.0, -1.0]), expected);
+        assert_eq!(decoder.decode(&[3.0, -1.0]).unwrap(), expected);
     }
 
     #[test]
@@ -229,7 +278,7 @@ mod tests {
             steering: 0.0,
             throttle: 1.5,
         };
-        assert_eq!(decoder.decode(&answers), expected);
+        assert_eq!(decoder.decode(&answers).unwrap(), expected);
     }
 
     #[test]
@@ -241,9 +290,9 @@ mod tests {
             steering: 0.5,
             throttle: 0.15,
         };
-        assert_eq!(decoder.decode(&[-0.25]), expected);
+        assert_eq!(decoder.decode(&[-0.25]).unwrap(), expected);
         // An answer that is not a number stays one; the mixer and the guard refuse it.
-        let Controls::Direct { steering, .. } = decoder.decode(&[f32::NAN]) else {
+        let Controls::Direct { steering, .. } = decoder.decode(&[f32::NAN]).unwrap() else {
             panic!("{decoder:?}");
         };
         assert!(steering.is_nan());
@@ -285,14 +334,14 @@ mod tests {
         let mut answers = [0.01; 35];
         answers[14] = 0.9;
         answers[15 + 8] = 0.5;
-        let Controls::Direct { steering, throttle } = decoder.decode(&answers) else {
+        let Controls::Direct { steering, throttle } = decoder.decode(&answers).unwrap() else {
             panic!("{decoder:?}");
         };
         assert!((steering + 1.0).abs() < 1e-6, "{steering}");
         assert!((throttle - 0.2).abs() < 1e-6, "{throttle}");
         // The elements of the other output do not matter.
         answers[14] = f32::NAN;
-        let Controls::Direct { steering, throttle } = decoder.decode(&answers) else {
+        let Controls::Direct { steering, throttle } = decoder.decode(&answers).unwrap() else {
             panic!("{decoder:?}");
         };
         assert!(steering.is_nan() && (throttle - 0.2).abs() < 1e-6);

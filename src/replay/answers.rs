@@ -7,6 +7,7 @@ use pilotage_dataset::{DatasetError, Decoded, Picture, Record, Recording};
 use pilotage_vehicle::{Controls, Domain};
 
 use crate::car::Car;
+use crate::pilot::StepError;
 use crate::progress::Progress;
 use crate::replay::replayer::Replayer;
 use crate::times::{Times, nanos};
@@ -160,11 +161,25 @@ impl Pass<'_> {
         if !follows {
             self.replayer.forget();
         }
-        let step = self.replayer.answer(picture)?;
+        self.progress.frame();
+        let step = match self.replayer.answer(picture) {
+            // The car would stop. The answer counts as one that is not a number.
+            Err(StepError::Path(_)) => {
+                self.answers.push(Answer {
+                    index,
+                    controls: Controls::Twist {
+                        speed: f32::NAN,
+                        yaw_rate: f32::NAN,
+                    },
+                    command: (f32::NAN, f32::NAN),
+                });
+                return Ok(());
+            }
+            step => step?,
+        };
         self.vision.push(nanos(step.vision));
         self.inference.push(nanos(step.inference));
         self.fallback += usize::from(step.fallback);
-        self.progress.frame();
         self.answers.push(Answer {
             index,
             controls: step.controls,

@@ -13,6 +13,7 @@ use pilotage_graph::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod decoders;
 mod memory;
 mod metadata;
 

@@ -121,6 +121,7 @@ fn of_stop(window: &Window, stop: Stop, place: usize, late: Option<Late>) -> Cau
         },
         Stop::Engine => match detail {
             Some(Detail::NotFinite) => Cause::NotFinite,
+            Some(Detail::NoPath) => Cause::NoPath,
             Some(Detail::EngineLate) => {
                 let ms = gap(window, place).unwrap_or(0.0);
                 Cause::EngineLate { ms }
@@ -207,6 +208,7 @@ fn of_end(window: &Window) -> Cause {
             Some(Detail::BlackPicture) => Cause::CameraBlack,
             Some(Detail::FrozenPicture) => Cause::CameraFrozen,
             Some(Detail::NotFinite) => Cause::NotFinite,
+            Some(Detail::NoPath) => Cause::NoPath,
             Some(Detail::EngineLate | Detail::EngineFailed) => Cause::EngineFailed,
             _ => Cause::CameraGone,
         },

@@ -180,6 +180,8 @@ pub enum Detail {
     GuardGone,
     /// The guard does not answer.
     GuardSilent,
+    /// The engine's answer is no path that the car can follow.
+    NoPath,
     /// A detail that this version does not know.
     #[serde(other)]
     Unknown,
@@ -198,6 +200,7 @@ impl From<FaultDetail> for Detail {
             FaultDetail::EngineFailed => Self::EngineFailed,
             FaultDetail::GuardGone => Self::GuardGone,
             FaultDetail::GuardSilent => Self::GuardSilent,
+            FaultDetail::NoPath => Self::NoPath,
             _ => Self::Unknown,
         }
     }

@@ -201,6 +201,7 @@ fn each_fault_is_named_by_its_detail() {
             Cause::EngineFailed,
         ),
         (Fault::Engine, FaultDetail::NotFinite, Cause::NotFinite),
+        (Fault::Engine, FaultDetail::NoPath, Cause::NoPath),
         (Fault::Pilot, FaultDetail::GuardSilent, Cause::GuardGone),
     ] {
         let mut drive = Drive::new();

@@ -134,11 +134,13 @@ pub enum FaultDetail {
     GuardGone,
     /// The guard does not answer, or takes no commands.
     GuardSilent,
+    /// The engine's answer is no path that the car can follow.
+    NoPath,
 }
 
 impl FaultDetail {
     /// All details; the code of each is its place here, counted from 1.
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::NoFrame,
         Self::CameraGone,
         Self::FrozenPicture,
@@ -149,6 +151,7 @@ impl FaultDetail {
         Self::EngineFailed,
         Self::GuardGone,
         Self::GuardSilent,
+        Self::NoPath,
     ];
 
     /// The code; never 0.
@@ -195,6 +198,6 @@ mod tests {
             assert_eq!(FaultDetail::of_code(detail.code()), Some(detail));
         }
         assert_eq!(FaultDetail::of_code(0), None);
-        assert_eq!(FaultDetail::of_code(11), None);
+        assert_eq!(FaultDetail::of_code(12), None);
     }
 }

@@ -2,7 +2,9 @@
 
 use anyhow::Context;
 use pilotage_dataset::Recording;
-use pilotage_engine::{Bundle, CpuOptions, InstructionSet, TensorMut, TensorRef};
+use pilotage_engine::{
+    Bundle, CpuOptions, InstructionSet, PathDecoder, PathSpeed, TensorMut, TensorRef,
+};
 use pilotage_engine::{ElementType, Engine};
 use serde::{Deserialize, Serialize};
 
@@ -90,7 +92,9 @@ pub(super) fn evaluate(options: &Options) -> anyhow::Result<Evaluation> {
         std::slice::from_ref(&answers),
         options.car.is_some(),
     )?;
-    let steers_only = bundle.manifest.throttle.is_some();
+    let fixed = |decoder: &PathDecoder| matches!(decoder.speed, PathSpeed::Fixed(_));
+    let steers_only =
+        bundle.manifest.throttle.is_some() || bundle.manifest.decoder.as_ref().is_some_and(fixed);
     let outputs = errors::of(&recording, &answers, unit, &car.mixer, steers_only)?;
     let together = errors::together(&outputs);
     Ok(Evaluation {

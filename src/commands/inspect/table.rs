@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use pilotage_engine::{
-    AfterGap, AxisOrder, GateResult, Manifest, Meaning, Output, PictureAxis, Port, Start, Trial,
+    AfterGap, AxisOrder, GateResult, Manifest, Meaning, Output, PathDecoder, PathForm, PathSpeed,
+    PictureAxis, Port, Start, Trial,
 };
 
 use super::{Entry, Inspection, SignatureState};
@@ -148,8 +149,37 @@ fn outputs(inspection: &Inspection) -> String {
             Meaning::Throttle.unit().to_owned(),
         ]
     });
-    let rows = rows.chain(constant);
+    let path = inspection.manifest.decoder.iter().flat_map(path);
+    let rows = rows.chain(constant).chain(path);
     columns(["meaning", "from", "unit"], rows)
+}
+
+/// What a decoded path commands.
+fn path(decoder: &PathDecoder) -> Vec<[String; 3]> {
+    let (name, pursuit) = (&decoder.name, &decoder.pursuit);
+    let from = match &decoder.path {
+        PathForm::Waypoints { points } => format!("{} way-points of {name}", points.count),
+        PathForm::Lane { points, .. } => format!("{} lane points of {name}", points.count),
+        PathForm::Mask { mask, .. } => format!("mask {name} {}x{}", mask.width, mask.height),
+    };
+    let ahead = match pursuit.look_ahead_time {
+        0.0 => format!("{} m ahead", pursuit.look_ahead),
+        time => format!("{} m + {time} s ahead", pursuit.look_ahead),
+    };
+    let mut rows = vec![[
+        "curvature".to_owned(),
+        format!("{from}, {ahead}"),
+        "1/m".to_owned(),
+    ]];
+    let speed = match &decoder.speed {
+        // It is among the outputs.
+        PathSpeed::Output(_) => return rows,
+        PathSpeed::Fixed(speed) => format!("constant {speed}"),
+        PathSpeed::Period(period) => format!("{name}, a point each {period} s"),
+    };
+    let row = [meaning(Meaning::Speed), &speed, Meaning::Speed.unit()];
+    rows.push(row.map(str::to_owned));
+    rows
 }
 
 /// The elements that an output is made of.

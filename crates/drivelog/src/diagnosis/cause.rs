@@ -36,6 +36,8 @@ pub enum Cause {
     },
     /// The engine's answer was not a number.
     NotFinite,
+    /// The engine's answer was no path that the car can follow.
+    NoPath,
     /// An operator stopped the car.
     Operator,
     /// The gamepad was unplugged or out of power.
@@ -105,6 +107,7 @@ impl Cause {
                  {usual}"
             ),
             Self::NotFinite => "the engine's answer was not a number".to_owned(),
+            Self::NoPath => "the engine saw no path that the car can follow".to_owned(),
             Self::Operator => "an operator stopped the car".to_owned(),
             Self::GamepadGone => "the gamepad is gone: unplugged, or out of power".to_owned(),
             Self::BusFailed => "the motors' bus did not take a write".to_owned(),
@@ -169,6 +172,10 @@ impl Cause {
             Self::NotFinite => {
                 "an fp16 engine exceeds 65,504: compile it with `precision = \"int8\"`; else check \
                  the model with its validation frames (`pilotage inspect`)"
+            }
+            Self::NoPath => {
+                "put the car back on the road, and see the message: if the road was in view, check \
+                 `threshold`, `camera` and `look_ahead` of the recipe's [decoder] with `pilotage replay`"
             }
             Self::Operator => "nothing: `pilotage arm` drives on",
             Self::GamepadGone => "charge it, or plug it in; then an operator arms the car",
