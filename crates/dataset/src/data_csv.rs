@@ -1,13 +1,15 @@
 //! Folders with `data.csv`, as JdeRobot's DeepLearningStudio and `pilotage record` write them:
-//! `image_name,v,w,timestamp[,steering,throttle]`.
+//! `image_name,v,w,timestamp[,steering,throttle][,measured_speed,...][,command]`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::error::DatasetError;
+use pilotage_vehicle::{Measurement, is_command_name};
+
+use crate::error::{DatasetError, RowProblem};
 use crate::notes::Note;
 use crate::path::{Finder, ListedPath};
-use crate::record::{Found, Record};
+use crate::record::{COMMAND, Found, Record};
 use crate::table::{Fields, InColumn, Table, Titles};
 
 pub(crate) const LIST: &str = "data.csv";
@@ -24,6 +26,8 @@ struct Columns {
     timestamp: Option<usize>,
     steering: Option<usize>,
     throttle: Option<usize>,
+    measured: Vec<(usize, Measurement)>,
+    command: Option<usize>,
     extra: Vec<(usize, Arc<str>)>,
 }
 
@@ -42,6 +46,7 @@ pub(crate) fn read(folder: &Path) -> Result<Found, DatasetError> {
     let mut reader = Reader {
         folder,
         finder: Finder::default(),
+        commands: Vec::new(),
         no_times: 0,
     };
     table.read_records(&mut found, |fields| {
@@ -61,6 +66,10 @@ fn columns(titles: Titles) -> Result<Columns, DatasetError> {
         timestamp: titles.find("timestamp"),
         steering: titles.find("steering"),
         throttle: titles.find("throttle"),
+        measured: (Measurement::ALL.into_iter())
+            .filter_map(|it| Some((titles.find(it.column())?, it)))
+            .collect(),
+        command: titles.find(COMMAND),
         extra: extra.map(|(i, title)| (i, title.as_str().into())).collect(),
         titles,
     })
@@ -69,6 +78,8 @@ fn columns(titles: Titles) -> Result<Columns, DatasetError> {
 struct Reader<'a> {
     folder: &'a Path,
     finder: Finder,
+    /// The names of high-level commands so far: there are few.
+    commands: Vec<Arc<str>>,
     no_times: usize,
 }
 
@@ -102,6 +113,15 @@ impl Reader<'_> {
             record.time = fields.parse(text);
             self.no_times += usize::from(!text.is_empty() && record.time.is_none());
         }
+        for &(column, measurement) in &columns.measured {
+            let title = measurement.column();
+            let number = number(Some(column), title, MOST_SPEED, "-1000 to 1000")?;
+            record.measured.set(measurement, number.map(|it| it as f32));
+        }
+        if let Some(column) = columns.command {
+            let command = self.command(fields, column);
+            record.command = command.map_err(|problem| (COMMAND, problem))?;
+        }
         for (column, name) in &columns.extra {
             // Another program's columns: what is no number is passed over.
             let text = fields.get(*column).unwrap_or("");
@@ -115,6 +135,23 @@ impl Reader<'_> {
         let listed = listed.map_err(|problem| name(problem.into()))?;
         record.picture = self.finder.find(self.folder, &listed);
         Ok(record)
+    }
+
+    /// The name of a high-level command; an empty field is none.
+    fn command(&mut self, fields: &Fields, column: usize) -> Result<Option<Arc<str>>, RowProblem> {
+        let name = fields.get(column)?;
+        if name.is_empty() {
+            return Ok(None);
+        }
+        if let Some(known) = self.commands.iter().find(|known| ***known == *name) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        if !is_command_name(name) {
+            return Err(RowProblem::CommandName(name.chars().take(40).collect()));
+        }
+        let name: Arc<str> = name.into();
+        self.commands.push(Arc::clone(&name));
+        Ok(Some(name))
     }
 
     fn notes(&self, path: PathBuf, found: &mut Found) {

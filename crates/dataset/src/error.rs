@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use pilotage_mcap::McapError;
+use pilotage_vehicle::LONGEST_COMMAND;
 
 use crate::limits::{BAD_SHARE_PERCENT, LARGEST_SIDE, MOST_RECORDS, tolerable};
 use crate::path::PathProblem;
@@ -192,6 +193,11 @@ pub enum RowProblem {
     /// A field is not a number.
     #[error("`{0}` is not a number")]
     NotNumber(String),
+    /// A text cannot be the name of a high-level command.
+    #[error(
+        "`{0}` is not the name of a command: lower-case letters, digits, _ and -, at most {LONGEST_COMMAND}"
+    )]
+    CommandName(String),
     /// A number lies outside its range.
     #[error("{value} is outside {range}")]
     Range {

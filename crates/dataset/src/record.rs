@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pilotage_vehicle::Domain;
+use pilotage_vehicle::{Domain, Measurement, Measurements};
 
 use crate::error::DatasetError;
 use crate::limits::MOST_RECORDS;
@@ -29,6 +29,10 @@ pub struct Record {
     pub speed: Option<f64>,
     /// The yaw rate, rad/s, positive to the left.
     pub yaw_rate: Option<f64>,
+    /// What sensors measured on the car; `speed` and `yaw_rate` may be commands.
+    pub measured: Measurements,
+    /// The high-level command that was in force, such as `left`.
+    pub command: Option<Arc<str>>,
     /// The time of the picture in seconds, from any start.
     pub time: Option<f64>,
     /// Further numbers: those of `pilot/*` columns.
@@ -42,10 +46,20 @@ pub struct Record {
     pub line: u64,
 }
 
+/// The title of the column of high-level commands, and the key in a log's records.
+pub(crate) const COMMAND: &str = "command";
 /// A longer time between two records divides drives, seconds.
 const LONGEST_GAP: f64 = 1.0;
 
 impl Record {
+    /// The titles of the data.csv columns that the record's measurements and high-level command need.
+    pub fn columns(&self) -> impl Iterator<Item = &'static str> {
+        let measured = Measurement::ALL.into_iter();
+        let measured = measured.filter(|&it| self.measured.get(it).is_some());
+        let command = self.command.as_ref().map(|_| COMMAND);
+        measured.map(Measurement::column).chain(command)
+    }
+
     /// Whether the record may be the next of the same drive after `before`: no time is known, or it
     /// is at most a second later.
     pub fn follows(&self, before: &Self) -> bool {

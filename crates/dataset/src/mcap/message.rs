@@ -1,9 +1,11 @@
 //! The messages that a recording is made of.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pilotage_mcap::Place;
-use pilotage_vehicle::{Domain, Mixer};
+use pilotage_vehicle::{Domain, Measurement, Measurements, Mixer, is_command_name};
 use serde::{Deserialize, Deserializer};
 
 use super::LogOptions;
@@ -137,6 +139,8 @@ pub(super) struct Command {
     pub sequence: Option<u64>,
     /// Steering, throttle, speed and yaw rate, where known.
     pub values: [Option<f64>; 4],
+    pub measured: Measurements,
+    pub high_level: Option<Arc<str>>,
     /// The wheels' angle in radians, where nothing else is known of the steering.
     pub angle: Option<f64>,
     /// When the picture was taken, where a record says so.
@@ -170,8 +174,41 @@ struct Values {
     throttle: Option<f64>,
     v: Option<f64>,
     w: Option<f64>,
+    #[serde(flatten)]
+    measured: Measured,
+    command: Option<String>,
     #[serde(default, deserialize_with = "taken")]
     time: Taken,
+}
+
+/// What was measured.
+#[derive(Deserialize)]
+struct Measured {
+    measured_speed: Option<f32>,
+    measured_yaw_rate: Option<f32>,
+    measured_acceleration: Option<f32>,
+    measured_lateral_acceleration: Option<f32>,
+}
+
+impl From<Measured> for Measurements {
+    fn from(measured: Measured) -> Self {
+        let mut numbers = Self::default();
+        for measurement in Measurement::ALL {
+            let number = match measurement {
+                Measurement::Speed => measured.measured_speed,
+                Measurement::YawRate => measured.measured_yaw_rate,
+                Measurement::Acceleration => measured.measured_acceleration,
+                Measurement::LateralAcceleration => measured.measured_lateral_acceleration,
+            };
+            numbers.set(measurement, number);
+        }
+        numbers
+    }
+}
+
+/// The name of a high-level command, if it can be one.
+fn high_level(name: Option<String>) -> Option<Arc<str>> {
+    name.filter(|name| is_command_name(name)).map(Arc::from)
 }
 
 /// The time of a record that has the key.
@@ -189,6 +226,9 @@ struct Frame {
     command: bool,
     by_hand: bool,
     dead_man: bool,
+    #[serde(flatten)]
+    measured: Measured,
+    high_level_command: Option<String>,
 }
 
 impl Command {
@@ -219,6 +259,8 @@ impl Command {
             record.speed,
             record.yaw_rate,
         ] = self.values;
+        record.measured = self.measured;
+        record.command.clone_from(&self.high_level);
         if let Taken::Recorded(time) = self.taken {
             record.time = time;
         }
@@ -239,6 +281,8 @@ fn values(message: &[u8]) -> Option<Command> {
             values.v.filter(|it| it.is_finite()),
             values.w.filter(|it| it.is_finite()),
         ],
+        measured: values.measured.into(),
+        high_level: high_level(values.command),
         taken: values.time,
         ..Command::default()
     })
@@ -254,6 +298,8 @@ fn frame(message: &[u8], start: Option<&Start>) -> Option<Option<Command>> {
     let mut command = Command {
         sequence: Some(frame.sequence),
         is_idle: !(frame.command && frame.guard == "driving" && (frame.dead_man || !frame.by_hand)),
+        measured: frame.measured.into(),
+        high_level: high_level(frame.high_level_command),
         ..Command::default()
     };
     match frame.asked {

@@ -1,20 +1,20 @@
 //! Writes a data.csv folder.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use pilotage_vehicle::Domain;
+use pilotage_vehicle::{Domain, Measurement};
 
 use super::{PictureFile, WriteError, create, file_error, sync_folder};
 use crate::data_csv::LIST;
 use crate::domain::write_domain;
 use crate::marks::quoted;
-use crate::record::Record;
+use crate::record::{COMMAND, Record};
 
-/// Writes a folder with `data.csv`: `image_name,v,w,timestamp,steering,throttle` and the names of
-/// further numbers, and `recording.json` if the domain is known. A value that a record does not have
+/// Writes a folder with `data.csv`: `image_name,v,w,timestamp,steering,throttle`, what was measured and
+/// commanded, and the names of further numbers, and `recording.json` if the domain is known. A value that a record does not have
 /// is an empty field.
 #[derive(Debug)]
 pub struct FolderWriter {
@@ -26,7 +26,8 @@ pub struct FolderWriter {
 
 impl FolderWriter {
     /// Creates the folder, or uses an empty one. `extra` are the names of the numbers in
-    /// [`Record::extra`] that are written, each in a column; `recorded` is the domain, if it is known.
+    /// [`Record::extra`] that are written, each in a column, and the titles of the columns of
+    /// [`Record::measured`] and [`Record::command`] ([`Record::columns`]); `recorded` is the domain, if it is known.
     ///
     /// # Errors
     /// When the folder is not empty or cannot be written.
@@ -74,8 +75,16 @@ impl FolderWriter {
             field(&mut row, *value);
         }
         for name in &self.extra {
-            let value = record.extra.iter().find(|(extra, _)| **extra == **name);
-            field(&mut row, value.map(|(_, value)| *value));
+            let mut measurements = Measurement::ALL.into_iter();
+            if name == COMMAND {
+                row.push(',');
+                row.push_str(record.command.as_deref().unwrap_or_default());
+            } else if let Some(measurement) = measurements.find(|it| it.column() == name) {
+                field(&mut row, record.measured.get(measurement));
+            } else {
+                let value = record.extra.iter().find(|(extra, _)| **extra == **name);
+                field(&mut row, value.map(|(_, value)| *value));
+            }
         }
         let list = self.folder.join(LIST);
         writeln!(self.list, "{row}").map_err(file_error(&list))?;
@@ -98,7 +107,7 @@ impl FolderWriter {
 }
 
 /// Appends a number, in the shortest form that reads back as the same.
-fn field(row: &mut String, value: Option<f64>) {
+fn field(row: &mut String, value: Option<impl Display>) {
     row.push(',');
     if let Some(value) = value {
         // Writing to a string does not fail.

@@ -9,12 +9,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mcap::records::{MessageHeader, Metadata};
 use mcap::{McapError, WriteOptions, Writer};
-use pilotage_vehicle::Domain;
+use pilotage_vehicle::{Domain, Measurement};
 use serde_json::json;
 
 use super::{PictureFile, WriteError, file_error};
 use crate::mcap::{DOMAIN_KEY, METADATA};
-use crate::record::Record;
+use crate::record::{COMMAND, Record};
 
 /// The time between two pictures of a recording without times, nanoseconds.
 const PERIOD: u64 = 50_000_000;
@@ -34,8 +34,8 @@ const TOPICS: [(&str, &str, &str); 2] = [
 ];
 
 /// Writes an MCAP file with the topics `/camera` (`foxglove.CompressedImage`) and `/record`
-/// (`pilotage.Record`: steering, throttle, v, w and time of the picture with the same `sequence`), in
-/// JSON. Further numbers are not written. A message needs a time: pictures without one get one every
+/// (`pilotage.Record`: steering, throttle, v, w, what was measured and commanded, and the time of the
+/// picture with the same `sequence`), in JSON. Further numbers are not written. A message needs a time: pictures without one get one every
 /// 0.05 s, and the time of their record is null.
 pub struct McapWriter {
     path: PathBuf,
@@ -109,7 +109,7 @@ impl McapWriter {
             "format": if picture.is_jpeg() { "jpeg" } else { "png" },
             "sequence": self.next,
         });
-        let values = json!({
+        let mut values = json!({
             "sequence": self.next,
             "steering": record.steering,
             "throttle": record.throttle,
@@ -117,6 +117,14 @@ impl McapWriter {
             "w": record.yaw_rate,
             "time": record.time,
         });
+        for measurement in Measurement::ALL {
+            if let Some(number) = record.measured.get(measurement) {
+                values[measurement.column()] = json!(number);
+            }
+        }
+        if let Some(command) = &record.command {
+            values[COMMAND] = json!(**command);
+        }
         for (channel_id, text) in self.channels.into_iter().zip([image, values]) {
             let header = MessageHeader {
                 channel_id,

@@ -1,5 +1,6 @@
 //! What the writers write, read again.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use pilotage_dataset::{
     DatasetError, FolderWriter, Format, McapWriter, PictureFile, Record, Recording, TubWriter,
     read_domain, write_domain,
 };
-use pilotage_vehicle::Domain;
+use pilotage_vehicle::{Domain, Measurements};
 
 use crate::support::*;
 
@@ -261,4 +262,54 @@ fn a_log_keeps_the_order_and_the_times_of_its_records() {
         assert!(error.abs() < 1e-12, "{found:?}");
         assert_eq!(recording.picture_file(found).unwrap(), jpeg(index));
     }
+}
+
+#[test]
+fn measured_numbers_and_commands_are_read_back() {
+    let folder = Folder::new();
+    let bytes = jpeg(0);
+    let records: Vec<Record> = (0..6)
+        .map(|index| {
+            let mut record = record(index);
+            record.extra.clear();
+            if index > 0 {
+                let number = index as f32 / 3.0;
+                let numbers = [Some(number), Some(-number), None, Some(0.0)];
+                record.measured = Measurements::new(numbers);
+                record.command = Some(["left", "right"][index % 2].into());
+            }
+            record
+        })
+        .collect();
+    let columns: BTreeSet<&str> = records.iter().flat_map(Record::columns).collect();
+    let columns: Vec<String> = columns.into_iter().map(str::to_owned).collect();
+    assert_eq!(columns.len(), 4, "{columns:?}");
+    let (list, log) = (folder.path().join("list"), folder.path().join("it.mcap"));
+    let mut writer = FolderWriter::create(&list, &columns, None).unwrap();
+    let mut messages = McapWriter::create(&log, None).unwrap();
+    for record in &records {
+        let picture = PictureFile::new(&bytes).unwrap();
+        writer.write(record, picture).unwrap();
+        messages.write(record, picture).unwrap();
+    }
+    assert_eq!(
+        (writer.finish().unwrap(), messages.finish().unwrap()),
+        (6, 6)
+    );
+    for path in [&list, &log] {
+        let recording = Recording::open(path).unwrap();
+        for (found, expected) in recording.records().iter().zip(&records) {
+            assert_eq!(found.measured, expected.measured, "{}", path.display());
+            assert_eq!(found.command, expected.command, "{}", path.display());
+            assert_eq!(found.steering, expected.steering);
+        }
+    }
+    // A text that is no name is an error that names the column.
+    let text = fs::read_to_string(list.join("data.csv")).unwrap();
+    fs::write(list.join("data.csv"), text.replacen("left", "Go left", 1)).unwrap();
+    let error = Recording::open(&list).unwrap_err().to_string();
+    assert!(
+        error.contains("`command`") && error.contains("`Go left`"),
+        "{error}"
+    );
 }
