@@ -18,6 +18,7 @@ mod metrics;
 mod pose;
 mod random;
 mod renderer;
+mod sensors;
 mod single_track;
 mod spline;
 mod world;
@@ -34,6 +35,7 @@ pub use metrics::{
 pub use pose::Pose;
 pub use random::Random;
 pub use renderer::Renderer;
+pub use sensors::SensorSpec;
 pub use single_track::{
     Brakes, CarLimits, Motor, Preset, SingleTrack, Steering, TyreCar, TyreUse, random_friction,
 };

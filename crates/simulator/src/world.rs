@@ -1,9 +1,10 @@
 //! A circuit, a car on it, and the camera on the car.
 
-use pilotage_vehicle::{Mixer, Time};
+use pilotage_vehicle::{Measurements, Mixer, Time};
 
 use crate::random::Random;
-use crate::{Appearance, CameraSpec, Car, CarKind, Circuit, Pose, Renderer};
+use crate::sensors::Sensors;
+use crate::{Appearance, CameraSpec, Car, CarKind, Circuit, Pose, Renderer, SensorSpec};
 
 /// Simulated time advances in whole steps of this length.
 const STEP_NANOS: u64 = 1_000_000;
@@ -96,6 +97,7 @@ pub struct World {
     circuit: Circuit,
     renderer: Renderer,
     car: Car,
+    sensors: Sensors,
     seed: u64,
     limits: Limits,
     patient: bool,
@@ -127,6 +129,7 @@ impl World {
             circuit,
             renderer,
             car,
+            sensors: Sensors::new(SensorSpec::default()),
             seed: 0,
             limits: Limits::default(),
             patient: false,
@@ -170,7 +173,15 @@ impl World {
         self
     }
 
-    /// Sets the seed of the camera's noise.
+    /// Sets how good the car's sensors are.
+    #[must_use]
+    pub fn with_sensors(mut self, spec: SensorSpec) -> Self {
+        self.sensors = Sensors::new(spec);
+        self.sensors.begin(&self.car);
+        self
+    }
+
+    /// Sets the seed of the camera's and the sensors' noise.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -181,6 +192,7 @@ impl World {
     #[must_use]
     pub fn rolling(mut self, speed: f64) -> Self {
         self.car.roll(speed);
+        self.sensors.begin(&self.car);
         self
     }
 
@@ -220,6 +232,7 @@ impl World {
     fn step(&mut self, steering: f32, throttle: f32) {
         let before = self.car.pose();
         self.car.step(steering, throttle, STEP_SECONDS);
+        self.sensors.add(&self.car);
         self.steps += 1;
         let pose = self.car.pose();
         self.distance += libm::hypot(pose.x - before.x, pose.y - before.y);
@@ -305,6 +318,17 @@ impl World {
     /// The car.
     pub fn car(&self) -> &Car {
         &self.car
+    }
+
+    /// What the car's sensors give now. The noise depends on the seed and the time.
+    pub fn measured(&self) -> Measurements {
+        // Another stream than the camera's.
+        self.sensors.read(Random::stream(!self.seed, self.steps))
+    }
+
+    /// How good the car's sensors are.
+    pub fn sensors(&self) -> SensorSpec {
+        self.sensors.spec()
     }
 
     /// The car's pose.

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use pilotage_vehicle::Measurement;
+
 use super::*;
 use crate::{Preset, TyreCar};
 
@@ -230,4 +232,63 @@ fn memory_for_the_whole_run_is_reserved_once() {
         );
         assert!(world.laps.capacity() >= 3_000);
     }
+}
+
+#[test]
+fn sensors_give_what_the_car_did_before_their_delay() {
+    let spec = SensorSpec {
+        delay_ms: 40,
+        noise: 0.0,
+    };
+    let mut world = world("simple", CarKind::Ackermann).with_sensors(spec);
+    assert_eq!(world.measured().get(Measurement::Speed), Some(0.0));
+    let mut past = Vec::new();
+    for step in 1..400_u64 {
+        world.advance_to(Time::from_nanos(step * STEP_NANOS), 0.3, 0.5);
+        past.push((world.car().speed(), world.car().yaw_rate()));
+        if step <= 60 {
+            continue;
+        }
+        let (speed, yaw_rate) = past[step as usize - 1 - 40];
+        let acceleration = (speed - past[step as usize - 1 - 60].0) / 0.02;
+        let measured = world.measured();
+        for (measurement, exact) in [
+            (Measurement::Speed, speed),
+            (Measurement::YawRate, yaw_rate),
+            (Measurement::Acceleration, acceleration),
+            (Measurement::LateralAcceleration, speed * yaw_rate),
+        ] {
+            assert_eq!(
+                measured.get(measurement),
+                Some(exact as f32),
+                "{measurement:?}"
+            );
+        }
+    }
+    // The car was faster at the end, and turned.
+    assert!(
+        past[398].0 > past[200].0 + 0.1 && past[398].1 > 0.1,
+        "{past:?}"
+    );
+}
+
+#[test]
+fn noise_of_sensors_repeats_with_the_seed() {
+    let at_rest = |seed, noise| {
+        let spec = SensorSpec { delay_ms: 0, noise };
+        let mut world = world("simple", CarKind::Unicycle)
+            .with_seed(seed)
+            .with_sensors(spec);
+        let speeds = (1..200_u64).map(|step| {
+            world.advance_to(Time::from_nanos(step * STEP_NANOS), 0.0, 0.0);
+            f64::from(world.measured().get(Measurement::Speed).unwrap())
+        });
+        speeds.collect::<Vec<f64>>()
+    };
+    let one = at_rest(1, 1.0);
+    assert_eq!(one, at_rest(1, 1.0));
+    assert_ne!(one, at_rest(2, 1.0));
+    assert!(at_rest(1, 0.0).iter().all(|&speed| speed == 0.0));
+    let deviation = (one.iter().map(|x| x * x).sum::<f64>() / one.len() as f64).sqrt();
+    assert!((0.016..0.024).contains(&deviation), "{deviation}");
 }
