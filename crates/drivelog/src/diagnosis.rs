@@ -129,6 +129,7 @@ fn of_stop(window: &Window, stop: Stop, place: usize, late: Option<Late>) -> Cau
             _ => Cause::EngineFailed,
         },
         Stop::Pilot if guard_is_gone || is_of_guard(detail) => Cause::GuardGone,
+        Stop::Pilot if detail == Some(Detail::NoMeasurement) => Cause::NoMeasurement,
         Stop::Pilot => Cause::PilotGone,
         Stop::Deadline | Stop::NoFirstCommand => without_command(window, place, stop, late),
         Stop::Unknown => Cause::Unknown,

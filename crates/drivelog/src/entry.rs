@@ -5,6 +5,7 @@ use pilotage_tap::{FaultDetail, FrameRecord, GuardState, Simulated, flags};
 use pilotage_vehicle::Fault;
 use serde::{Deserialize, Serialize};
 
+use crate::measured::Measured;
 use crate::number;
 
 /// An entry of a log.
@@ -182,6 +183,8 @@ pub enum Detail {
     GuardSilent,
     /// The engine's answer is no path that the car can follow.
     NoPath,
+    /// A number that the network gets was not measured, or too long ago.
+    NoMeasurement,
     /// A detail that this version does not know.
     #[serde(other)]
     Unknown,
@@ -201,6 +204,7 @@ impl From<FaultDetail> for Detail {
             FaultDetail::GuardGone => Self::GuardGone,
             FaultDetail::GuardSilent => Self::GuardSilent,
             FaultDetail::NoPath => Self::NoPath,
+            FaultDetail::NoMeasurement => Self::NoMeasurement,
             _ => Self::Unknown,
         }
     }
@@ -267,6 +271,12 @@ pub struct Frame {
     pub actuator_failed: bool,
     /// The simulated car.
     pub simulated: Option<Car>,
+    /// What the car's sensors measured.
+    #[serde(flatten)]
+    pub measured: Measured,
+    /// The high-level command, such as `left`.
+    #[serde(default)]
+    pub high_level_command: Option<String>,
 }
 
 /// The simulated car.
@@ -349,6 +359,8 @@ impl Frame {
             stop_held: record.has(flags::STOP_HELD),
             actuator_failed: record.has(flags::ACTUATOR_FAILED),
             simulated: record.simulated().map(Car::from),
+            measured: record.measured().into(),
+            high_level_command: record.high_level().map(str::to_owned),
         }
     }
 

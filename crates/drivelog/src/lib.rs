@@ -21,6 +21,7 @@ mod diagnosis;
 mod entry;
 mod jpeg;
 mod logger;
+mod measured;
 mod number;
 mod read;
 mod report;
@@ -37,6 +38,7 @@ pub use entry::{
 };
 pub use jpeg::jpeg;
 pub use logger::{Keep, Logger, Settings};
+pub use measured::Measured;
 pub use read::{ReadError, Reader};
 pub use report::plain;
 pub use store::{LogFile, LogKind, Store};

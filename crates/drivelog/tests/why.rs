@@ -202,6 +202,11 @@ fn each_fault_is_named_by_its_detail() {
         ),
         (Fault::Engine, FaultDetail::NotFinite, Cause::NotFinite),
         (Fault::Engine, FaultDetail::NoPath, Cause::NoPath),
+        (
+            Fault::Pilot,
+            FaultDetail::NoMeasurement,
+            Cause::NoMeasurement,
+        ),
         (Fault::Pilot, FaultDetail::GuardSilent, Cause::GuardGone),
     ] {
         let mut drive = Drive::new();

@@ -136,6 +136,8 @@ pub enum FaultDetail {
     GuardSilent,
     /// The engine's answer is no path that the car can follow.
     NoPath,
+    /// A number that the network gets was not measured, or too long ago.
+    NoMeasurement,
 }
 
 impl FaultDetail {
@@ -152,6 +154,7 @@ impl FaultDetail {
         Self::GuardGone,
         Self::GuardSilent,
         Self::NoPath,
+        Self::NoMeasurement,
     ];
 
     /// The code; never 0.

@@ -17,7 +17,7 @@
 use crate::FrameRecord;
 
 /// The version of the memory's layout and of the messages. It changes with every change of either.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Marks the memory as a tap's.
 pub(crate) const MAGIC: u64 = u64::from_be_bytes(*b"PILOTTAP");
 /// The largest length of a drive's name in bytes; a longer name is truncated.
@@ -27,8 +27,8 @@ pub const MAX_TRACK_POINTS: usize = 4096;
 
 /// Words of a record.
 pub(crate) const RECORD_WORDS: usize = size_of::<FrameRecord>() / 8;
-/// Words of a record's slot: three cache lines.
-pub(crate) const RECORD_SLOT: usize = 24;
+/// Words of a record's slot: four cache lines.
+pub(crate) const RECORD_SLOT: usize = 32;
 /// Words between a picture slot's stamp and its bytes: sequence, capture time, format, width and
 /// height, number of bytes.
 pub(crate) const PICTURE_HEAD: usize = 5;

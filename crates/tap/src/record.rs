@@ -1,7 +1,9 @@
 //! The record of one frame.
 
 use pilotage_guard_policy::{Output, State};
-use pilotage_vehicle::{Command, Controls, Fault, Time};
+use pilotage_vehicle::{
+    Command, Controls, Fault, LONGEST_COMMAND, Measurement, Measurements, Time,
+};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::codes::{fault, fault_code};
@@ -31,6 +33,9 @@ pub mod flags {
     pub const ACTUATOR_FAILED: u32 = 1 << 7;
     /// An operator who drives by hand holds the dead-man button.
     pub const DEAD_MAN: u32 = 1 << 8;
+    /// The first of [`FrameRecord::measured`](super::FrameRecord::measured) is known; the bits above are
+    /// those of the others.
+    pub const MEASURED: u32 = 1 << 9;
 }
 
 /// What the pilot did with one frame. Plain data in the byte order of the machine, on which writer
@@ -82,6 +87,9 @@ pub struct FrameRecord {
     detail: u32,
     /// The simulated car; valid with [`flags::SIMULATED`].
     pub simulated: Simulated,
+    measured: [f32; Measurement::ALL.len()],
+    /// The name of the high-level command, filled up with zeros.
+    high_level: [u8; LONGEST_COMMAND],
 }
 
 /// The state of a simulated car.
@@ -179,6 +187,45 @@ impl FrameRecord {
     /// What exactly failed, if that is known.
     pub fn detail(&self) -> Option<FaultDetail> {
         FaultDetail::of_code(self.detail)
+    }
+
+    /// Stores what the car's sensors measured.
+    pub fn set_measured(&mut self, measured: &Measurements) {
+        let numbers = self.measured.iter_mut().zip(Measurement::ALL);
+        for (index, (slot, measurement)) in numbers.enumerate() {
+            if let Some(number) = measured.get(measurement) {
+                *slot = number;
+                self.flags |= flags::MEASURED << index;
+            }
+        }
+    }
+
+    /// What the car's sensors measured.
+    pub fn measured(&self) -> Measurements {
+        let mut measured = Measurements::default();
+        let numbers = self.measured.iter().zip(Measurement::ALL);
+        for (index, (&number, measurement)) in numbers.enumerate() {
+            let known = self.has(flags::MEASURED << index);
+            measured.set(measurement, known.then_some(number));
+        }
+        measured
+    }
+
+    /// Stores the name of the high-level command, which is cut after [`LONGEST_COMMAND`] bytes.
+    pub fn set_high_level(&mut self, name: Option<&str>) {
+        let bytes = name.unwrap_or_default().bytes().chain(std::iter::repeat(0));
+        for (slot, byte) in self.high_level.iter_mut().zip(bytes) {
+            *slot = byte;
+        }
+    }
+
+    /// The name of the high-level command, if one is set.
+    pub fn high_level(&self) -> Option<&str> {
+        let end = self.high_level.iter().position(|&byte| byte == 0);
+        let bytes = &self.high_level[..end.unwrap_or(LONGEST_COMMAND)];
+        std::str::from_utf8(bytes)
+            .ok()
+            .filter(|name| !name.is_empty())
     }
 
     /// Stores the state of the simulated car.

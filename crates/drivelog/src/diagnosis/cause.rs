@@ -38,6 +38,8 @@ pub enum Cause {
     NotFinite,
     /// The engine's answer was no path that the car can follow.
     NoPath,
+    /// A number that the network gets was not measured, or too long ago.
+    NoMeasurement,
     /// An operator stopped the car.
     Operator,
     /// The gamepad was unplugged or out of power.
@@ -108,6 +110,10 @@ impl Cause {
             ),
             Self::NotFinite => "the engine's answer was not a number".to_owned(),
             Self::NoPath => "the engine saw no path that the car can follow".to_owned(),
+            Self::NoMeasurement => {
+                "a number that the engine gets from the car's sensors was missing or too old"
+                    .to_owned()
+            }
             Self::Operator => "an operator stopped the car".to_owned(),
             Self::GamepadGone => "the gamepad is gone: unplugged, or out of power".to_owned(),
             Self::BusFailed => "the motors' bus did not take a write".to_owned(),
@@ -176,6 +182,10 @@ impl Cause {
             Self::NoPath => {
                 "put the car back on the road, and see the message: if the road was in view, check \
                  `threshold`, `camera` and `look_ahead` of the recipe's [decoder] with `pilotage replay`"
+            }
+            Self::NoMeasurement => {
+                "check the sensor and its cable; the log's messages name the number; `missing` in the \
+                 recipe's [[measurement]] may replace it by a constant"
             }
             Self::Operator => "nothing: `pilotage arm` drives on",
             Self::GamepadGone => "charge it, or plug it in; then an operator arms the car",

@@ -12,7 +12,7 @@ use pilotage_tap::{
     Drive, FaultDetail, FrameRecord, GuardState, MAX_OBSERVERS, ObserveError, Observer, Picture,
     PictureView, PixelFormat, ServeError, Simulated, Tap, TapServer, flags,
 };
-use pilotage_vehicle::{Command, Controls, Fault, Time};
+use pilotage_vehicle::{Command, Controls, Fault, Measurements, Time};
 use proptest::prelude::*;
 
 const FORMAT: (PixelFormat, u32, u32) = (PixelFormat::Rgb8, 5, 3);
@@ -385,4 +385,20 @@ fn a_socket_of_a_dead_pilot_is_replaced_and_that_of_a_living_one_is_not() {
         "{missing}"
     );
     drop(start().unwrap());
+}
+
+#[test]
+fn a_record_carries_measurements_and_the_high_level_command() {
+    let mut record = FrameRecord::new(7, Time::from_nanos(70));
+    assert_eq!(record.measured(), Measurements::default());
+    let measured = Measurements::new([Some(1.5), None, Some(-2.0), Some(f32::NAN)]);
+    record.set_measured(&measured);
+    assert_eq!(record.high_level(), None);
+    record.set_high_level(Some("straight"));
+    record.set_high_level(Some("left"));
+    let known = Measurements::new([Some(1.5), None, Some(-2.0), None]);
+    assert_eq!(
+        (record.measured(), record.high_level()),
+        (known, Some("left"))
+    );
 }

@@ -1,0 +1,32 @@
+//! What the car's sensors measured, in an entry of an iteration.
+
+use pilotage_vehicle::{Measurement, Measurements};
+use serde::{Deserialize, Serialize};
+
+/// What the car's sensors measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The speed, m/s.
+    #[serde(default)]
+    pub measured_speed: Option<f32>,
+    /// The yaw rate, rad/s, left positive.
+    #[serde(default)]
+    pub measured_yaw_rate: Option<f32>,
+    /// The acceleration ahead, m/s2.
+    #[serde(default)]
+    pub measured_acceleration: Option<f32>,
+    /// The acceleration to the left, m/s2.
+    #[serde(default)]
+    pub measured_lateral_acceleration: Option<f32>,
+}
+
+impl From<Measurements> for Measured {
+    fn from(measured: Measurements) -> Self {
+        Self {
+            measured_speed: measured.get(Measurement::Speed),
+            measured_yaw_rate: measured.get(Measurement::YawRate),
+            measured_acceleration: measured.get(Measurement::Acceleration),
+            measured_lateral_acceleration: measured.get(Measurement::LateralAcceleration),
+        }
+    }
+}
