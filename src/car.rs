@@ -19,7 +19,9 @@ use pilotage_drivelog::Keep;
 use pilotage_engine::InstructionSet;
 use pilotage_guard::drivers::ActuatorSettings;
 use pilotage_guard::{GuardedCar, Identity, Limits, canonical};
-use pilotage_simulator::{Appearance, CameraSpec, CarKind, Circuit, CircuitError, World};
+use pilotage_simulator::{
+    Appearance, CameraSpec, CarKind, Circuit, CircuitError, SensorSpec, World,
+};
 use pilotage_vehicle::Mixer;
 use tensorrt_rs::{Transfer, Wait};
 
@@ -176,6 +178,8 @@ pub struct Simulator {
     pub latency: Latency,
     /// The simulated time after which the run ends.
     pub time_limit: Duration,
+    /// How good the car's sensors are.
+    pub sensors: SensorSpec,
 }
 
 /// Why a car cannot be loaded.
@@ -290,6 +294,7 @@ impl Car {
             appearance_seed,
             laps,
             time_limit,
+            sensors,
             ..
         } = self.simulator;
         let appearance = appearance_seed.map_or_else(Appearance::default, Appearance::random);
@@ -301,6 +306,7 @@ impl Car {
         Ok(
             World::new(circuit, &appearance, &self.camera, self.kind, mixer)
                 .with_limits(limits)
+                .with_sensors(sensors)
                 .with_seed(seed),
         )
     }

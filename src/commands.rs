@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod check;
+pub mod command;
 pub mod compile;
 pub mod data;
 pub mod doctor;

@@ -44,6 +44,8 @@ pub struct Request {
     pub file: Option<PathBuf>,
     /// An operator drives with the gamepad, and no engine.
     pub by_hand: bool,
+    /// The high-level command at the start; `None` for the engine's default.
+    pub command: Option<String>,
     /// The number of frames after which the drive ends: recorded ones by hand, else taken ones.
     pub frames: Option<u64>,
     /// Where the simulated car starts.
@@ -84,6 +86,7 @@ impl Request {
             car,
             file: None,
             by_hand: false,
+            command: None,
             frames: None,
             start: None,
             dropped: 0.0,

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use pilotage_engine::{
-    Bundle, BundleError, CpuEngine, CpuError, CpuOptions, Engine, FrameSize, Memory,
+    Bundle, BundleError, CpuEngine, CpuError, CpuOptions, Engine, FrameSize, InputRules,
 };
 use pilotage_gpu::TensorRtPaths;
 use pilotage_vehicle::Domain;
@@ -43,7 +43,7 @@ pub struct Loaded {
     /// Converts the engine's outputs to controls.
     pub decoder: Decoder,
     /// What the engine gets besides the present picture.
-    pub memory: Memory,
+    pub rules: InputRules,
     /// Where the engine may drive.
     pub domain: Domain,
     /// The size of the frames that the engine was compiled with, if it is known.
@@ -91,8 +91,11 @@ pub enum LoadError {
         reason: SignatureError,
     },
     /// The recipe's rules for the inputs are malformed.
-    #[error("engine `{name}`: its recipe's `memory` is malformed ({reason}); compile it again")]
-    Memory {
+    #[error(
+        "engine `{name}`: its recipe's `memory`, `measurement` or `command` is malformed ({reason}); compile \
+         it again"
+    )]
+    Rules {
         /// The engine.
         name: String,
         /// What is wrong.
@@ -273,7 +276,7 @@ pub fn load_with(car: &Car, setup: &GpuSetup) -> Result<Loaded, LoadError> {
         name: manifest.name.clone(),
         preprocess,
         decoder,
-        memory: manifest.memory().map_err(|reason| LoadError::Memory {
+        rules: manifest.input_rules().map_err(|reason| LoadError::Rules {
             name: name.clone(),
             reason,
         })?,

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use pilotage::commands::{
-    bench, check, compile, data, doctor, drive, evaluate, film, gamepad, gpu_engine, gpu_plan,
-    guard, inspect, log, operator, race, record, replay, shell, trim, why,
+    bench, check, command, compile, data, doctor, drive, evaluate, film, gamepad, gpu_engine,
+    gpu_plan, guard, inspect, log, operator, race, record, replay, shell, trim, why,
 };
 
 /// Drives a car with a driving policy in ONNX.
@@ -31,6 +31,10 @@ enum Command {
     Disarm(operator::Options),
     /// Stop a car; kill its guard if the guard does not respond
     Stop(operator::Options),
+    /// Tell the network that drives what is wanted of it, such as to turn left at the next junction; it
+    /// moves nothing by itself
+    #[command(name = "command")]
+    HighLevel(command::Options),
     /// Show the state of a car's guard
     Status(operator::StatusOptions),
     /// Show why the car stopped, and what to do
@@ -100,6 +104,7 @@ fn run() -> ExitCode {
         Command::Arm(options) => operator::arm(&options),
         Command::Disarm(options) => operator::disarm(&options),
         Command::Stop(options) => operator::stop(&options),
+        Command::HighLevel(options) => command::run(&options),
         Command::Status(options) => operator::status(&options),
         Command::Why(options) => why::run(&options),
         Command::Log(options) => log::run(&options),

@@ -6,17 +6,22 @@ mod dropped;
 pub use decode::{DecodeError, Decoder};
 pub use dropped::Dropped;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pilotage_engine::{
-    ElementType, Engine, EngineError, Inputs, InputsError, Memory, NoPath, TensorMut, Timing,
+    ElementType, Engine, EngineError, InputRules, Inputs, InputsError, NoPath, TensorMut, Timing,
+    Unmeasured,
 };
 use pilotage_guard::{CommandLink, LinkError, OperatorLink, State};
 use pilotage_tap::FaultDetail;
-use pilotage_vehicle::{Clock, Command, Controls, Fault, Mixer, Time};
+use pilotage_vehicle::{Clock, Command, Controls, Fault, Measurements, Mixer, Time};
 use pilotage_vision::{Frame, FrameView, Preprocess, Vision, VisionError};
 
 use pilotage_camera::{Camera, CameraError};
+
+use crate::high_level::Commands;
+use crate::sensors::{self, NoSensor, Sensors};
 
 /// The components of a pilot.
 pub struct Parts<L: ?Sized = dyn OperatorLink> {
@@ -29,7 +34,11 @@ pub struct Parts<L: ?Sized = dyn OperatorLink> {
     /// Converts the network's outputs to controls.
     pub decoder: Decoder,
     /// What the engine gets besides the present picture.
-    pub memory: Memory,
+    pub rules: InputRules,
+    /// What measures on the car; `None` if nothing does.
+    pub sensors: Option<Box<dyn Sensors>>,
+    /// The high-level commands, if the engine gets one.
+    pub commands: Option<Arc<Commands>>,
     /// The car's geometry.
     pub mixer: Mixer,
     /// The connection to the guard.
@@ -56,6 +65,8 @@ pub struct Pilot<L: CommandLink + ?Sized = dyn OperatorLink> {
     answers: Vec<f32>,
     /// As long as `answers`: the engine writes integer outputs here.
     integers: Vec<i8>,
+    /// The sensors' latest numbers.
+    measured: Measurements,
 }
 
 /// The result of one iteration of the loop.
@@ -80,6 +91,10 @@ pub struct Step {
     pub thinking: Duration,
     /// The number of frames that were missed since the previous one.
     pub missed: u64,
+    /// What the car's sensors measured.
+    pub measured: Measurements,
+    /// The place of the high-level command, if the engine gets one.
+    pub high_level: Option<u8>,
     /// For the previous command: the time from its frame's capture until the guard accepted it.
     /// `None` if the guard did not accept it, or has not reported so.
     pub reaction: Option<Duration>,
@@ -91,6 +106,9 @@ pub enum BuildError {
     /// The engine's inputs are not what its recipe makes.
     #[error(transparent)]
     Inputs(#[from] InputsError),
+    /// Nothing measures what the engine gets.
+    #[error(transparent)]
+    Sensors(#[from] NoSensor),
     /// An output is neither f32 nor i8.
     #[error("output `{0}` is neither f32 nor i8; compile the engine again")]
     Output(String),
@@ -120,6 +138,13 @@ pub enum StepError {
         /// How many.
         missed: u64,
     },
+    /// A number that the network gets is missing or too old.
+    #[error(
+        "the sensors give no `{}`{}, and the recipe's `missing` is \"stop\"; check the sensor",
+        .0.measurement.name(),
+        .0.age.map_or(String::new(), |age| format!(" that is young enough (it is {} ms old)", age.as_millis()))
+    )]
+    Unmeasured(Unmeasured),
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -138,7 +163,7 @@ impl StepError {
             Self::Camera(error) => error.fault(),
             Self::Vision(_) | Self::Gap { .. } => Fault::Camera,
             Self::Engine(_) | Self::Path(_) => Fault::Engine,
-            Self::Link(_) => Fault::Pilot,
+            Self::Unmeasured(_) | Self::Link(_) => Fault::Pilot,
         }
     }
 
@@ -162,6 +187,7 @@ impl StepError {
             },
             Self::Vision(_) => FaultDetail::BadFrame,
             Self::Gap { .. } => FaultDetail::NoFrame,
+            Self::Unmeasured(_) => FaultDetail::NoMeasurement,
             Self::Engine(error) => match error {
                 EngineError::Late { .. } | EngineError::Stuck { .. } => FaultDetail::EngineLate,
                 EngineError::NotFinite => FaultDetail::NotFinite,
@@ -194,8 +220,9 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
             return Err(BuildError::Output(port.name.clone()));
         }
         parts.decoder.bind(parts.engine.outputs())?;
+        sensors::check(&parts.rules, parts.sensors.as_deref())?;
         let inputs = Inputs::new(
-            &parts.memory,
+            &parts.rules,
             parts.preprocess.picture_form(),
             (parts.engine.inputs(), parts.engine.outputs()),
             &parts.decoder.outputs(),
@@ -210,6 +237,7 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
             inputs,
             answers: vec![0.0; answers],
             integers: vec![0; answers],
+            measured: Measurements::default(),
         })
     }
 
@@ -255,6 +283,21 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
         &self.answers
     }
 
+    /// What the car's sensors measured at the latest frame.
+    pub fn measured(&self) -> Measurements {
+        self.measured
+    }
+
+    /// The high-level command that is set, if the engine gets one.
+    fn high_level_command(&self) -> Option<u8> {
+        self.parts.commands.as_ref()?.place()
+    }
+
+    /// What measures on the car.
+    pub fn sensors(&self) -> Option<&dyn Sensors> {
+        self.parts.sensors.as_deref()
+    }
+
     /// The present time.
     pub fn now(&self) -> Time {
         self.parts.clock.now()
@@ -290,6 +333,8 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
                 (missed, self.frame.sequence == seen + 1)
             });
         self.preprocess()?;
+        let high_level = self.high_level_command();
+        self.numbers(high_level).map_err(StepError::Unmeasured)?;
         if !self.inputs.advance(!is_next) {
             return Err(StepError::Gap { missed });
         }
@@ -315,6 +360,8 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
             fallback: timing.fallback,
             thinking: start.elapsed(),
             missed,
+            measured: self.measured,
+            high_level,
             reaction,
         })
     }
@@ -328,6 +375,21 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
             }
             _ => None,
         }
+    }
+
+    /// Fills the engine's inputs that are measured or commanded.
+    fn numbers(&mut self, high_level: Option<u8>) -> Result<(), Unmeasured> {
+        if let Some(place) = high_level {
+            self.inputs.command(usize::from(place));
+        }
+        let Some(sensors) = &mut self.parts.sensors else {
+            return self
+                .inputs
+                .measure(&Measurements::default(), Duration::ZERO);
+        };
+        let (measured, age) = sensors.read();
+        self.measured = measured;
+        self.inputs.measure(&measured, age)
     }
 
     /// Fills the engine's input from the frame.

@@ -18,11 +18,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use pilotage_console::FaultReports;
-use pilotage_vehicle::Mixer;
+use pilotage_vehicle::{Measurements, Mixer};
 use pilotage_vision::{Frame, FrameView, PixelFormat, VisionError};
 use serde::Serialize;
 
 use pilotage_camera::{BoxedCamera, CameraError};
+
+use crate::high_level::Commands;
 
 pub use folder::{Encoding, Folder, FolderError};
 use sync::Synced;
@@ -36,6 +38,15 @@ const HANGING: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_millis(1);
 /// A lost camera answers at once; it is asked again after this.
 const AWAY: Duration = Duration::from_millis(20);
+
+/// What is recorded with a frame beside the values that drive.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Numbers {
+    /// What the car's sensors measured.
+    pub measured: Measurements,
+    /// The place of the high-level command.
+    pub command: Option<u8>,
+}
 
 /// The steering and throttle in effect, shared with the thread that takes frames.
 #[derive(Debug)]
@@ -156,6 +167,7 @@ struct Slot {
     frame: Frame,
     steering: f32,
     throttle: f32,
+    numbers: Numbers,
 }
 
 /// Records frames: copies each into a free buffer, which a thread encodes and writes.
@@ -167,12 +179,14 @@ pub struct Recorder {
     /// `None` at the end, so that the writer ends.
     full: Option<SyncSender<Slot>>,
     writer: Option<JoinHandle<()>>,
+    commands: Option<Arc<Commands>>,
     patient: bool,
     say: fn(&str),
 }
 
 impl Recorder {
-    /// Records frames of this format, width and height in `folder`. Where the recorder is
+    /// Records frames of this format, width and height in `folder`; `commands` has the names of
+    /// high-level commands. Where the recorder is
     /// `patient`, a frame waits for a free buffer; else it is dropped and counted. Faults, and
     /// their ends, are reported to `say`; the drive continues.
     ///
@@ -182,6 +196,7 @@ impl Recorder {
         (format, width, height): (PixelFormat, u32, u32),
         folder: Folder,
         mixer: Mixer,
+        commands: Option<Arc<Commands>>,
         patient: bool,
         say: fn(&str),
     ) -> Result<Self, RecorderError> {
@@ -194,13 +209,14 @@ impl Recorder {
                 frame: Frame::new(format, width, height)?,
                 steering: 0.0,
                 throttle: 0.0,
+                numbers: Numbers::default(),
             };
             // The channel has room for every slot.
             let _ = free_sender.try_send(slot);
         }
         let file_system = folder.file_system()?;
         let synced = Synced::start(file_system, say).map_err(RecorderError::Thread)?;
-        let folder = folder.of(format, width, height, mixer)?;
+        let folder = folder.of((format, width, height), mixer, commands.clone())?;
         let writer = {
             let shared = Arc::clone(&shared);
             let work = move || write(folder, synced, &full_receiver, &free_sender, &shared, say);
@@ -212,6 +228,7 @@ impl Recorder {
             free,
             full: Some(full),
             writer: Some(writer),
+            commands,
             patient,
             say,
         })
@@ -226,9 +243,14 @@ impl Recorder {
         self
     }
 
-    /// Records `frame` with steering and throttle. Allocates nothing, and waits only if the
-    /// recorder is patient.
-    pub fn take(&mut self, frame: FrameView<'_>, (steering, throttle): (f32, f32)) {
+    /// Records `frame` with steering and throttle, and `numbers`. Allocates nothing, and waits only if
+    /// the recorder is patient.
+    pub fn take(
+        &mut self,
+        frame: FrameView<'_>,
+        (steering, throttle): (f32, f32),
+        numbers: Numbers,
+    ) {
         if self.shared.is_full() {
             return;
         }
@@ -249,7 +271,7 @@ impl Recorder {
             }
             return;
         };
-        (slot.steering, slot.throttle) = (steering, throttle);
+        (slot.steering, slot.throttle, slot.numbers) = (steering, throttle, numbers);
         // Both frames have the camera's format.
         if slot.frame.copy_from(frame).is_ok()
             && let Some(full) = &self.full
@@ -304,12 +326,13 @@ impl FrameTaker {
         camera: BoxedCamera,
         folder: Folder,
         mixer: Mixer,
+        commands: Option<Arc<Commands>>,
         steered: Arc<Steered>,
         say: fn(&str),
     ) -> Result<Self, RecorderError> {
         let (format, width, height) = camera.format();
         let frame = Frame::new(format, width, height)?;
-        let recorder = Recorder::start(camera.format(), folder, mixer, false, say)?;
+        let recorder = Recorder::start(camera.format(), folder, mixer, commands, false, say)?;
         let (shared, path) = (Arc::clone(&recorder.shared), recorder.folder.clone());
         let work = move || take(camera, frame, &steered, recorder);
         Ok(Self {
@@ -380,7 +403,12 @@ fn take(mut camera: BoxedCamera, mut frame: Frame, steered: &Steered, mut record
                 let back = "the camera is back; recording resumed";
                 faults.well(back, Instant::now(), say);
                 if let Some(values) = steered.get() {
-                    recorder.take(frame.view(), values);
+                    let command = recorder.commands.as_ref().and_then(|it| it.place());
+                    let numbers = Numbers {
+                        command,
+                        ..Numbers::default()
+                    };
+                    recorder.take(frame.view(), values, numbers);
                 }
             }
             Err(CameraError::Ended { .. }) => {
@@ -414,7 +442,11 @@ fn write(
         } else if is_paused {
             shared.failed.fetch_add(1, Ordering::Relaxed);
         } else {
-            match folder.write(slot.frame.view(), slot.steering, slot.throttle) {
+            match folder.write(
+                slot.frame.view(),
+                (slot.steering, slot.throttle),
+                slot.numbers,
+            ) {
                 Ok(()) => {
                     shared.written.fetch_add(1, Ordering::Relaxed);
                     synced.written();

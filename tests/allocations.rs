@@ -20,6 +20,10 @@ mod in_turn;
 #[path = "support/memory.rs"]
 mod memory;
 
+#[path = "support/numbers.rs"]
+#[allow(dead_code, reason = "other tests use the constants")]
+mod numbers;
+
 use in_turn::{ROLE, direct, in_own_process, measure, run_as_process};
 
 /// The allocations of 200 iterations of the loop, and how many there were.
@@ -89,6 +93,22 @@ fn a_network_with_a_memory_allocates_nothing_in_the_loop() {
     std::fs::write(&engine, compiled.bytes).unwrap();
     let counted = allocations_per_lap_of(None, |settings| {
         settings.engine.file = Some(engine.display().to_string());
+    });
+    assert_eq!(counted, (0, 200));
+}
+
+#[test]
+fn a_network_with_measurements_and_a_command_allocates_nothing_in_the_loop() {
+    let folder = tempfile::tempdir().unwrap();
+    numbers::write(folder.path(), "fp32");
+    let engine = numbers::compiled(folder.path());
+    let recording = RecordingRequest {
+        folder: folder.path().join("tape"),
+        encoding: Encoding::Jpeg(80),
+        always: false,
+    };
+    let counted = allocations_per_lap_of(Some(recording), |settings| {
+        settings.engine.file = Some(engine);
     });
     assert_eq!(counted, (0, 200));
 }

@@ -75,6 +75,15 @@ fn the_pilot_has_a_folder_for_its_logs() {
     );
 }
 
+/// The pilot receives high-level commands at a socket in this folder (src/high_level/socket.rs).
+#[test]
+fn the_pilot_has_a_folder_for_its_socket() {
+    let unit = text("systemd/pilotage.service");
+    assert_eq!(values(&unit, "RuntimeDirectory"), ["pilotage-pilot"]);
+    let source = text("src/high_level/socket.rs");
+    assert!(source.contains("\"/run/pilotage-pilot\""));
+}
+
 /// apt installs what a package recommends: TensorRT's developer packages are gigabytes.
 #[test]
 fn the_package_pulls_nothing_large() {

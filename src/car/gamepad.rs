@@ -1,8 +1,11 @@
 //! `[gamepad]`: as written, and checked.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use pilotage_config::{ConfigError, Source};
+use pilotage_engine::MOST_COMMANDS;
+use pilotage_vehicle::{LONGEST_COMMAND, is_command_name};
 use serde::Deserialize;
 
 use super::range::{milliseconds, within};
@@ -39,6 +42,8 @@ pub struct GamepadSettings {
     pub throttle_scale: f64,
     /// Milliseconds.
     pub silence_ms: f64,
+    /// The buttons of high-level commands, by the commands' names.
+    pub commands: BTreeMap<String, String>,
 }
 
 impl Default for GamepadSettings {
@@ -57,6 +62,7 @@ impl Default for GamepadSettings {
             dead_zone: 0.05,
             throttle_scale: 1.0,
             silence_ms: 500.0,
+            commands: BTreeMap::new(),
         }
     }
 }
@@ -88,14 +94,60 @@ pub(super) fn gamepad(
         written => Ok(written.map(str::to_owned)),
     };
     let number = |key: &str, value, range| within(source, &format!("gamepad.{key}"), value, range);
+    let mapping = mapping(source, written)?;
     Ok(GamepadConfig {
         device: text("device", &written.device)?.map(|device| folder.join(device)),
         name: text("name", &written.name)?,
-        mapping: mapping(source, written)?,
+        commands: commands(source, written, mapping.unwrap_or_default())?,
+        mapping,
         dead_zone: number("dead_zone", written.dead_zone, 0.0..=0.5)? as f32,
         throttle_scale: number("throttle_scale", written.throttle_scale, 0.01..=1.0)? as f32,
         silence: milliseconds(number("silence_ms", written.silence_ms, 50.0..=5000.0)?),
     })
+}
+
+/// The buttons of high-level commands, in the order of the names.
+fn commands(
+    source: &Source<'_>,
+    written: &GamepadSettings,
+    mapping: Mapping,
+) -> Result<Vec<(String, Button)>, ConfigError> {
+    let wrong =
+        |name: &str, reason: String| source.error(&format!("gamepad.commands.{name}"), reason);
+    if written.commands.len() > MOST_COMMANDS {
+        return Err(source.error(
+            "gamepad.commands",
+            format!("must be {MOST_COMMANDS} at most"),
+        ));
+    }
+    let mut found: Vec<(String, Button)> = Vec::new();
+    for (name, button) in &written.commands {
+        if !is_command_name(name) {
+            let reason = format!(
+                "is not the name of a command: lower-case letters, digits, _ and -, at most {LONGEST_COMMAND}"
+            );
+            return Err(wrong(name, reason));
+        }
+        let button: Button = button
+            .parse()
+            .map_err(|error| source.error(&format!("gamepad.commands.{name}"), error))?;
+        let others = [
+            ("dead_man", mapping.dead_man),
+            ("arm", mapping.arm),
+            ("stop", mapping.stop),
+        ];
+        let commands = found.iter().map(|(key, other)| (key.as_str(), *other));
+        if let Some((other, _)) = others
+            .into_iter()
+            .chain(commands)
+            .find(|(_, used)| *used == button)
+        {
+            let reason = format!("is {button}, and so is `{other}`: name another button");
+            return Err(wrong(name, reason));
+        }
+        found.push((name.clone(), button));
+    }
+    Ok(found)
 }
 
 /// The written mapping, completed from the default mapping; `None` if nothing is written.

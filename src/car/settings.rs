@@ -177,6 +177,10 @@ pub struct SimulatorSettings {
     pub latency_ms: Option<f64>,
     /// Simulated seconds.
     pub time_limit: f64,
+    /// Milliseconds from a motion until the sensors give it.
+    pub sensor_delay_ms: u32,
+    /// Factor on the sensors' noise.
+    pub sensor_noise: f64,
 }
 
 #[derive(Deserialize)]
@@ -365,6 +369,8 @@ impl Default for SimulatorSettings {
             pace: Pace::Real,
             latency_ms: None,
             time_limit: 600.0,
+            sensor_delay_ms: 10,
+            sensor_noise: 1.0,
         }
     }
 }

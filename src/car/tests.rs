@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::signature;
 use pilotage_gamepad::Mapping;
-use pilotage_simulator::{Preset, TyreCar};
+use pilotage_simulator::{Preset, SensorSpec, TyreCar};
 
 fn refused(text: &str) -> String {
     Car::from_toml("car.toml", text).unwrap_err().to_string()
@@ -81,6 +81,9 @@ fn every_commented_key_of_the_default_file_can_be_used() {
         device: Some("/dev/input/event3".into()),
         name: Some("Xbox".to_owned()),
         mapping: Some(Mapping::default()),
+        commands: [("left", "BTN_WEST"), ("right", "BTN_NORTH")]
+            .map(|(name, button)| (name.to_owned(), button.parse().unwrap()))
+            .to_vec(),
         ..GamepadConfig::default()
     };
     assert_eq!(pad, usual);
@@ -120,6 +123,8 @@ fn each_key_is_applied_to_its_part() {
         pace = "fast"
         latency_ms = 12.5
         time_limit = 90
+        sensor_delay_ms = 25
+        sensor_noise = 0.5
         [engine]
         name = "pilotnet"
         threads = 2
@@ -176,6 +181,10 @@ fn each_key_is_applied_to_its_part() {
         pace: Pace::Fast,
         latency: Latency::Fixed(Duration::from_micros(12_500)),
         time_limit: Duration::from_secs(90),
+        sensors: SensorSpec {
+            delay_ms: 25,
+            noise: 0.5,
+        },
     };
     assert_eq!(car.simulator, simulator);
     assert_eq!(car.engine, EngineSource::BuiltIn("pilotnet".to_owned()));

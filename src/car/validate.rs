@@ -7,7 +7,9 @@ use pilotage_config::{ConfigError, Source, nearest, suggest};
 use pilotage_drivelog::Keep;
 use pilotage_engine::{InstructionSet, UnknownInstructionSet};
 use pilotage_guard::{Limits, drivers};
-use pilotage_simulator::{CameraSpec, CarKind, Circuit, Preset, TyreCar, random_friction};
+use pilotage_simulator::{
+    CameraSpec, CarKind, Circuit, Preset, SensorSpec, TyreCar, random_friction,
+};
 use pilotage_vehicle::{Mixer, MixerError};
 use tensorrt_rs::Transfer;
 
@@ -295,6 +297,15 @@ fn simulator(
         pace: written.pace,
         latency,
         time_limit: Duration::from_secs_f64(time_limit),
+        sensors: SensorSpec {
+            delay_ms: within(
+                source,
+                "simulator.sensor_delay_ms",
+                written.sensor_delay_ms,
+                0..=SensorSpec::LONGEST_MS,
+            )?,
+            noise: number("sensor_noise", written.sensor_noise, 0.0..=10.0)?,
+        },
     })
 }
 

@@ -64,6 +64,10 @@ pub struct Options {
     /// browser's gamepad
     #[arg(long, conflicts_with_all = ["engine", "engine_backend", "frames", "by_hand"])]
     pub by_page: bool,
+    /// The high-level command at the start, such as left, for an engine with [command] in its recipe or a
+    /// recording by hand; `pilotage command` sets another while it drives
+    #[arg(long, value_name = "NAME")]
+    pub command: Option<String>,
     /// Record frames and commands to this folder: a new one, or a recording to continue
     #[arg(id = "folder", long = "record", value_name = "FOLDER")]
     pub record: Option<PathBuf>,
@@ -243,6 +247,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         file: options.car.clone(),
         by_hand: options.by_hand || options.by_page,
         by_page: options.by_page,
+        command: options.command.clone(),
         frames: options.frames,
         start: simulator.conditions.start()?,
         dropped,

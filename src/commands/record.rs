@@ -22,6 +22,9 @@ pub struct Options {
     /// End after this many recorded frames
     #[arg(long, value_name = "N")]
     frames: Option<u64>,
+    /// The high-level command that is recorded at the start, such as left; `pilotage command` sets another
+    #[arg(long, value_name = "NAME")]
+    command: Option<String>,
     /// The simulated car's world
     #[command(flatten)]
     simulator: SimulatorOptions,
@@ -52,6 +55,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         simulator: options.simulator.clone(),
         by_hand: !options.by_page,
         by_page: options.by_page,
+        command: options.command.clone(),
         record: Some(options.to.clone()),
         recording: options.recording,
         frames: options.frames,

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::Context;
 use pilotage_camera::{self as camera, Camera, CameraConfig, Source};
@@ -21,9 +23,11 @@ use super::{RecordingRequest, Request};
 use crate::car::{Car, CircuitSource};
 use crate::engines::{self, Loaded};
 use crate::guarded::{GuardConnection, GuardProcess, OwnGuard};
+use crate::high_level::Commands;
 use crate::operator::{Buttons, Operator};
 use crate::pilot::{Dropped, Parts as PilotParts, Pilot};
 use crate::recorder::Folder;
+use crate::sensors::{self, Sensors, SimulatedSensors};
 use crate::simulation::{Latency, OutOfProcessCamera, Pace, SimulatedClock, SimulatedDrive};
 
 /// What is made of a request.
@@ -34,6 +38,8 @@ pub(super) struct Parts {
     pub(super) announcement: String,
     /// Where the page writes what its operator wants.
     pub(super) page: Option<OwnedFd>,
+    /// The high-level commands, if the engine gets one or a recording keeps them.
+    pub(super) commands: Option<Arc<Commands>>,
 }
 
 /// Builds everything that a drive needs.
@@ -47,6 +53,13 @@ pub fn parts(request: &Request) -> anyhow::Result<Parts> {
         if let Some(pictures) = folder.continued() {
             say_always(format_args!(
                 "{} has {pictures} frames already: the new ones follow them",
+                recording.folder.display()
+            ));
+        }
+        if !folder.has_numbers() {
+            say_always(format_args!(
+                "{} was begun by an older version: it has no columns for what sensors measure and for commands; \
+                 for a network that gets them, record to a new folder",
                 recording.folder.display()
             ));
         }
@@ -83,6 +96,7 @@ fn simulated_by_engine(request: &Request, to: To) -> anyhow::Result<Parts> {
     let (world, dropped) = simulated(request)?;
     let loaded = load(request)?;
     let (engine, backend, domain) = (loaded.name.clone(), loaded.engine.describe(), loaded.domain);
+    let has_numbers = loaded.rules.has_numbers();
     let drive = match guard_beside(car) {
         true => {
             let guarded = GuardProcess::start(&car.limits, domain)?;
@@ -90,12 +104,23 @@ fn simulated_by_engine(request: &Request, to: To) -> anyhow::Result<Parts> {
         }
         false => SimulatedDrive::new(car, world, loaded, dropped)?,
     };
-    let driver = [("engine", engine.as_str()), ("backend", &backend)];
+    let sensors = match has_numbers {
+        true => drive.pilot.sensors().map(Sensors::describe),
+        false => None,
+    };
+    let mut driver = vec![("engine", engine.as_str()), ("backend", &backend)];
+    driver.extend(sensors.as_deref().map(|sensors| ("sensors", sensors)));
     let announcement = announce(car, &drive.world.borrow(), &drive.camera, &driver);
     Ok(Parts {
         announcement,
         page: None,
-        recording: in_loop(car, drive.pilot.camera(), to, drive.clock)?,
+        recording: in_loop(
+            car,
+            drive.pilot.camera(),
+            to,
+            (drive.clock, &drive.commands),
+        )?,
+        commands: drive.commands,
         driver: Box::new(EngineDriver {
             pilot: drive.pilot,
             domain,
@@ -128,20 +153,23 @@ fn simulated_by_hand(request: &Request, to: To) -> anyhow::Result<Parts> {
         ("buttons", &pad.buttons()),
     ];
     let announcement = announce(car, &world.borrow(), &camera.describe(), &driver);
-    let recording = in_loop(car, &camera, to, None)?;
-    let view = Some(SimulatedView::new(camera)?);
+    let commands = to.as_ref().map(|_| Arc::new(Commands::any()));
+    let recording = in_loop(car, &camera, to, (None, &commands))?;
+    let sensors = SimulatedSensors::new(Rc::clone(&world));
+    let view = Some(SimulatedView::new(camera, sensors)?);
     Ok(Parts {
         driver: Box::new(HandDriver::new(
             pad.pad,
             (pad.config, &car.limits),
             link,
             None,
-            view,
+            (view, commands.clone()),
         )),
         setting: Setting::Simulated { world, reference },
         recording,
         announcement,
         page: pad.page,
+        commands,
     })
 }
 
@@ -149,9 +177,18 @@ fn physical_by_engine(request: &Request, capture: &CameraConfig, to: To) -> anyh
     let car = &request.car;
     let loaded = load(request)?;
     let (engine, backend, domain) = (loaded.name.clone(), loaded.engine.describe(), loaded.domain);
+    for note in sensors::check(&loaded.rules, None)? {
+        say(&format!("note: {note}"));
+    }
+    let commands = loaded
+        .rules
+        .command
+        .as_ref()
+        .map(Commands::of)
+        .map(Arc::new);
     let camera = camera::open(capture)?;
     let described = camera.describe();
-    let recording = in_loop(car, &*camera, to, None)?;
+    let recording = in_loop(car, &*camera, to, (None, &commands))?;
     let (own_guard, link) = connect(request, domain)?;
     let whose = match own_guard {
         Some(_) => "its guard was started",
@@ -171,7 +208,9 @@ fn physical_by_engine(request: &Request, capture: &CameraConfig, to: To) -> anyh
                 preprocess: loaded.preprocess,
                 engine: loaded.engine,
                 decoder: loaded.decoder,
-                memory: loaded.memory,
+                rules: loaded.rules,
+                sensors: None,
+                commands: commands.clone(),
                 mixer: car.mixer.clone(),
                 link: Box::new(link),
                 clock: Box::new(Monotonic),
@@ -184,17 +223,25 @@ fn physical_by_engine(request: &Request, capture: &CameraConfig, to: To) -> anyh
         setting: Setting::Physical { own_guard },
         recording,
         page: None,
+        commands,
     })
 }
 
 fn physical_by_hand(request: &Request, capture: &CameraConfig, to: To) -> anyhow::Result<Parts> {
     let car = &request.car;
     let pad = Pad::open(request)?;
+    let commands = to.as_ref().map(|_| Arc::new(Commands::any()));
     let recording = match to {
         Some((folder, always)) => {
             let camera = camera::open(capture)?;
             let mixer = car.mixer.clone();
-            Some(Recording::of_camera(camera, folder, mixer, always)?)
+            Some(Recording::of_camera(
+                camera,
+                folder,
+                mixer,
+                commands.clone(),
+                always,
+            )?)
         }
         None => None,
     };
@@ -213,11 +260,12 @@ fn physical_by_hand(request: &Request, capture: &CameraConfig, to: To) -> anyhow
             (pad.config, &car.limits),
             link,
             operator,
-            None,
+            (None, commands.clone()),
         )),
         setting: Setting::Physical { own_guard },
         recording,
         page: pad.page,
+        commands,
     })
 }
 
@@ -253,16 +301,17 @@ fn load(request: &Request) -> anyhow::Result<Loaded> {
     Ok(loaded)
 }
 
-/// Reads the operator's buttons while an engine drives a physical car, if car.toml has a gamepad.
+/// Reads the operator's buttons while an engine drives a physical car, if car.toml has a gamepad. They
+/// set `commands`, too.
 ///
 /// # Errors
 /// Fails if the system cannot create a thread.
-pub fn buttons(car: &Car) -> anyhow::Result<Option<Buttons>> {
+pub fn buttons(car: &Car, commands: Option<Arc<Commands>>) -> anyhow::Result<Option<Buttons>> {
     let Some(config) = car.gamepad.clone() else {
         return Ok(None);
     };
     let operator = Operator::new(car.guarded());
-    Buttons::start(config, car.limits, operator, say)
+    Buttons::start(config, car.limits, operator, commands, say)
         .context("the system has no thread for the gamepad")
         .map(Some)
 }
@@ -285,14 +334,18 @@ fn in_loop(
     car: &Car,
     camera: &dyn Camera,
     to: To,
-    clock: Option<SimulatedClock>,
+    (clock, commands): (Option<SimulatedClock>, &Option<Arc<Commands>>),
 ) -> anyhow::Result<Option<Recording>> {
     let Some((folder, always)) = to else {
         return Ok(None);
     };
     let (format, mixer) = (camera.format(), car.mixer.clone());
     Ok(Some(Recording::of_loop(
-        format, folder, mixer, always, clock,
+        format,
+        folder,
+        mixer,
+        commands.clone(),
+        (always, clock),
     )?))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pilotage_guard::OperatorLink;
 use pilotage_tap::{FrameRecord, flags};
-use pilotage_vehicle::{Domain, Time};
+use pilotage_vehicle::{Domain, Measurements, Time};
 use pilotage_vision::{FrameView, PixelFormat};
 
 use crate::pilot::{Pilot, Step, StepError};
@@ -50,6 +50,11 @@ pub trait Driver {
     /// The network's outputs of the latest iteration; none by hand.
     fn outputs(&self) -> &[f32] {
         &[]
+    }
+
+    /// What the car's sensors measured at the latest frame.
+    fn measured(&self) -> Measurements {
+        Measurements::default()
     }
 
     /// Adds this driver's part to a report.
@@ -165,6 +170,10 @@ impl Driver for EngineDriver {
 
     fn outputs(&self) -> &[f32] {
         self.pilot.outputs()
+    }
+
+    fn measured(&self) -> Measurements {
+        self.pilot.measured()
     }
 
     fn describe(&mut self, report: &mut DriveReport) {

@@ -1,19 +1,22 @@
 //! An operator drives with a gamepad. The loop reads the gamepad itself: if the read hangs, no
 //! commands are sent, and the guard stops the car at its deadline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pilotage_camera::{Camera, CameraError};
 use pilotage_gamepad::{DriveRequest, Gamepad, GamepadConfig, GamepadError};
 use pilotage_guard::{CommandLink, Limits, LinkError, OperatorLink, SocketLink, State};
-use pilotage_vehicle::{Command, Domain, Time, monotonic};
+use pilotage_vehicle::{Command, Domain, Measurements, Time, monotonic};
 use pilotage_vision::{Frame, FrameView, PixelFormat};
 
 use super::driver::{Driver, Iteration};
 use super::watch::say;
+use crate::high_level::{self, Commands};
 use crate::operator::{ButtonActions, Operator, Requests, SEARCH_INTERVAL};
 use crate::pilot::StepError;
 use crate::report::{DriveReport, HandPart};
+use crate::sensors::{Sensors, SimulatedSensors};
 use crate::simulation::OutOfProcessCamera;
 
 /// The longest interval between two commands.
@@ -32,6 +35,8 @@ pub struct HandDriver {
     operator: Option<Operator>,
     link: SocketLink,
     view: Option<SimulatedView>,
+    /// The high-level commands, if a recording keeps them.
+    commands: Option<Arc<Commands>>,
     /// The time of the latest arming, as the guard reported it.
     armed: Option<Time>,
     /// The latest time at which all of the gamepad's reports had been read.
@@ -48,20 +53,28 @@ pub struct HandDriver {
 pub struct SimulatedView {
     camera: OutOfProcessCamera,
     frame: Frame,
+    sensors: SimulatedSensors,
+    /// What the sensors measured at the frame.
+    measured: Measurements,
     /// Whether the frame is of the latest iteration.
     is_new: bool,
 }
 
 impl SimulatedView {
-    /// The frames of `camera`.
+    /// The frames of `camera`, and the numbers of `sensors`.
     ///
     /// # Errors
     /// Fails if the camera's frames have no valid size.
-    pub fn new(camera: OutOfProcessCamera) -> Result<Self, pilotage_vision::VisionError> {
+    pub fn new(
+        camera: OutOfProcessCamera,
+        sensors: SimulatedSensors,
+    ) -> Result<Self, pilotage_vision::VisionError> {
         let (format, width, height) = camera.format();
         Ok(Self {
             camera,
             frame: Frame::new(format, width, height)?,
+            sensors,
+            measured: Measurements::default(),
             is_new: false,
         })
     }
@@ -69,22 +82,24 @@ impl SimulatedView {
     /// Takes the next frame if it is due.
     fn take_due(&mut self) -> Result<(), CameraError> {
         self.is_new = self.camera.due() <= monotonic();
-        match self.is_new {
-            true => self.camera.next(&mut self.frame),
-            false => Ok(()),
+        if self.is_new {
+            self.camera.next(&mut self.frame)?;
+            (self.measured, _) = self.sensors.read();
         }
+        Ok(())
     }
 }
 
 impl HandDriver {
     /// Drives with `pad`, which `config` describes if it can be opened again, a car with `limits`
-    /// over `link`: a physical one with its `operator`, or the simulated one with its `view`.
+    /// over `link`: a physical one with its `operator`, or the simulated one with its `view`. The
+    /// pad's buttons set `commands`, too.
     pub fn new(
         pad: Gamepad,
         (config, limits): (Option<&GamepadConfig>, &Limits),
         link: SocketLink,
         operator: Option<Operator>,
-        view: Option<SimulatedView>,
+        (view, commands): (Option<SimulatedView>, Option<Arc<Commands>>),
     ) -> Self {
         let now = monotonic();
         Self {
@@ -96,6 +111,7 @@ impl HandDriver {
             operator,
             link,
             view,
+            commands,
             armed: None,
             read_at: now,
             due: now,
@@ -171,6 +187,8 @@ impl HandDriver {
         let request = hand.request(now);
         let requests = requests(&mut self.operator, &mut self.link);
         self.actions.apply(presses, requests, &say);
+        let commands = self.commands.as_deref();
+        high_level::press(commands, &self.config.commands, presses.command, &say);
         while let Some(notice) = hand.notice(now, true) {
             say(&notice.to_string());
         }
@@ -272,6 +290,11 @@ impl Driver for HandDriver {
 
     fn name(&self) -> String {
         self.gamepad.clone()
+    }
+
+    fn measured(&self) -> Measurements {
+        let view = self.view.as_ref();
+        view.map_or_else(Measurements::default, |view| view.measured)
     }
 
     fn describe(&mut self, report: &mut DriveReport) {

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use pilotage_console::write_to_stderr;
 use pilotage_guard::State;
 
+use crate::high_level::Commands;
+
 /// The values that the line shows. They are stored independently: a mix of old and new values does
 /// no harm.
 #[derive(Debug, Default)]
@@ -21,6 +23,8 @@ struct Shared {
     source: AtomicU8,
     inference: AtomicU32,
     loop_p99: AtomicU32,
+    /// The high-level commands, if there are any.
+    commands: Option<Arc<Commands>>,
     done: AtomicBool,
 }
 
@@ -99,9 +103,13 @@ pub struct LiveLine {
 }
 
 impl LiveLine {
-    /// Starts the line if `enabled` and standard error is a terminal.
-    pub fn start(enabled: bool) -> Self {
-        let shared = Arc::new(Shared::default());
+    /// Starts the line if `enabled` and standard error is a terminal. It shows which of `commands` is
+    /// set.
+    pub fn start(enabled: bool, commands: Option<Arc<Commands>>) -> Self {
+        let shared = Arc::new(Shared {
+            commands,
+            ..Shared::default()
+        });
         let printer = (enabled && io::stderr().is_terminal()).then(|| {
             let shared = Arc::clone(&shared);
             // If the line cannot be shown any more, the drive continues.
@@ -231,6 +239,10 @@ fn render(shared: &Shared, width: usize, line: &mut String) -> std::fmt::Result 
             first * 100.0
         )?,
     }
+    let command = shared.commands.as_ref().and_then(|it| it.present());
+    if let Some(command) = command {
+        write!(line, "   {command}")?;
+    }
     write!(line, "   {by}")?;
     if times {
         write!(line, " {inference:4.0} us   loop p99 {p99:5.0} us")?;
@@ -253,7 +265,8 @@ fn render(shared: &Shared, width: usize, line: &mut String) -> std::fmt::Result 
         None => [format!("{second:.2} m/s"), format!("{third:+.2} m")],
     };
     let times = times.then(|| [format!("{inference:.0} us"), format!("p99 {p99:.0} us")]);
-    let by = std::iter::once(by.to_owned());
+    let command = command.map(str::to_owned);
+    let by = command.into_iter().chain([by.to_owned()]);
     for part in by.chain(numbers).chain(times.into_iter().flatten()) {
         let used = line.len() - begin;
         if used + 2 + part.len() > room {
@@ -322,7 +335,7 @@ mod tests {
 
     #[test]
     fn the_line_shows_what_was_stored() {
-        let line = LiveLine::start(false);
+        let line = LiveLine::start(false, None);
         let shown = |view: View, width| {
             line.show(view);
             let mut text = String::new();
@@ -372,6 +385,21 @@ mod tests {
             }
         }
         let view = |progress, source| View { progress, source };
+        let commanded = LiveLine::start(false, Some(Arc::new(Commands::any())));
+        let commands = commanded.shared.commands.as_ref().unwrap();
+        commands.set("left").unwrap();
+        commanded.show(view(disarmed, fallback));
+        for (width, expected) in [
+            (
+                120,
+                "throttle -0.25   left   FALLBACK  120 us   loop p99   900 us",
+            ),
+            (40, "disarmed  left  FALLBACK  steer +0.50"),
+        ] {
+            let mut text = String::new();
+            render(&commanded.shared, width, &mut text).unwrap();
+            assert!(text.ends_with(expected), "{text}");
+        }
         for (view, width, expected) in [
             (
                 view(disarmed, fallback),

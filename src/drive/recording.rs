@@ -7,8 +7,9 @@ use pilotage_vehicle::Mixer;
 use pilotage_vision::{FrameView, PixelFormat};
 
 use super::watch::say;
+use crate::high_level::Commands;
 use crate::recorder::{
-    Folder, FrameTaker, Recorder, RecorderError, RecordingCounts, RecordingReport, Steered,
+    Folder, FrameTaker, Numbers, Recorder, RecorderError, RecordingCounts, RecordingReport, Steered,
 };
 use crate::simulation::SimulatedClock;
 
@@ -29,11 +30,12 @@ impl Recording {
         camera: BoxedCamera,
         folder: Folder,
         mixer: Mixer,
+        commands: Option<Arc<Commands>>,
         always: bool,
     ) -> Result<Self, RecorderError> {
         let steered = Arc::new(Steered::new(always));
         let shared = Arc::clone(&steered);
-        let taker = FrameTaker::start(camera, folder, mixer, shared, say)?;
+        let taker = FrameTaker::start(camera, folder, mixer, commands, shared, say)?;
         Ok(Self::Thread(taker, steered))
     }
 
@@ -46,10 +48,10 @@ impl Recording {
         format: (PixelFormat, u32, u32),
         folder: Folder,
         mixer: Mixer,
-        always: bool,
-        clock: Option<SimulatedClock>,
+        commands: Option<Arc<Commands>>,
+        (always, clock): (bool, Option<SimulatedClock>),
     ) -> Result<Self, RecorderError> {
-        let recorder = Recorder::start(format, folder, mixer, clock.is_some(), say)?;
+        let recorder = Recorder::start(format, folder, mixer, commands, clock.is_some(), say)?;
         Ok(Self::Loop(recorder, Steered::new(always), clock))
     }
 
@@ -63,11 +65,11 @@ impl Recording {
     }
 
     /// Sets the values in effect from now on; not `driven` means that nothing drives. If the loop
-    /// records, records its new `frame` with them.
+    /// records, records its new `frame` with them, and with `numbers`.
     pub fn take(
         &mut self,
-        driven: bool,
-        (steering, throttle): (f32, f32),
+        (driven, steering, throttle): (bool, f32, f32),
+        numbers: Numbers,
         frame: Option<FrameView<'_>>,
     ) {
         match self {
@@ -78,8 +80,8 @@ impl Recording {
                     return;
                 };
                 match clock {
-                    Some(clock) => clock.outside(|| recorder.take(frame, values)),
-                    None => recorder.take(frame, values),
+                    Some(clock) => clock.outside(|| recorder.take(frame, values, numbers)),
+                    None => recorder.take(frame, values, numbers),
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! The loop, which is the same for every driver and setting.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -21,10 +22,12 @@ use super::setting::Setting;
 use super::trace::Trace;
 use super::watch::{Watch, say};
 use super::{Request, assemble};
+use crate::high_level::{CommandServer, Commands};
 use crate::odometry;
 use crate::operator::Buttons;
 use crate::pilot::StepError;
 use crate::plot;
+use crate::recorder::Numbers;
 use crate::report::{BehaviorMetricsAverages, CircuitPart, DriveReport, LoopTiming};
 
 /// The pause after a fault of a physical car, because a component that failed may fail again at
@@ -47,12 +50,53 @@ pub struct Session {
     watch: Watch,
     timing: LoopTiming,
     live: Option<LiveLine>,
+    /// The high-level commands, and what receives them.
+    commands: Option<Arc<Commands>>,
+    receiver: Option<CommandServer>,
     request: Request,
     /// The frames that an engine has answered.
     frames: u64,
     started: Instant,
     /// From the start of the program.
     first_command: Option<Duration>,
+}
+
+/// Sets the command that is requested at the start, and receives others while the drive goes on.
+fn receive(
+    request: &Request,
+    commands: Option<&Arc<Commands>>,
+) -> anyhow::Result<Option<CommandServer>> {
+    let Some(commands) = commands else {
+        anyhow::ensure!(
+            request.command.is_none(),
+            "--command is for an engine with [command] in its recipe, or for a recording by hand; this drive \
+             takes no commands"
+        );
+        return Ok(None);
+    };
+    if let Some(command) = &request.command {
+        commands.set(command)?;
+    }
+    if request.quiet {
+        return Ok(None);
+    }
+    match CommandServer::start(request.file.as_deref(), Arc::clone(commands)) {
+        Ok(server) => Ok(Some(server)),
+        Err(error) => {
+            say(&format!(
+                "warning: `pilotage command` does not reach this drive: {error}"
+            ));
+            Ok(None)
+        }
+    }
+}
+
+/// The high-level command of an iteration: that which its frame was answered with.
+fn high_level(iteration: Option<&Iteration>, commands: &Commands) -> Option<u8> {
+    match iteration {
+        Some(Iteration::Engine(step)) => step.high_level,
+        _ => commands.place(),
+    }
 }
 
 impl Session {
@@ -67,6 +111,8 @@ impl Session {
         if !request.quiet {
             say(&parts.announcement);
         }
+        let commands = parts.commands;
+        let receiver = receive(&request, commands.as_ref())?;
         let observers = Observers::start(&request, &parts.setting, &*parts.driver, parts.page)?;
         parts.driver.prepare()?;
         manager.ready();
@@ -92,7 +138,7 @@ impl Session {
         Ok(Self {
             buttons: match simulated || request.by_hand {
                 true => None,
-                false => assemble::buttons(&request.car)?,
+                false => assemble::buttons(&request.car, commands.clone())?,
             },
             driver: parts.driver,
             setting: parts.setting,
@@ -102,7 +148,9 @@ impl Session {
             manager,
             watch,
             timing: LoopTiming::new(),
-            live: Some(LiveLine::start(!request.json)),
+            live: Some(LiveLine::start(!request.json, commands.clone())),
+            commands,
+            receiver,
             request,
             frames: 0,
             started: Instant::now(),
@@ -166,6 +214,11 @@ impl Session {
             log.iteration(now, &status, result.err());
         }
         record.set_outputs(self.driver.outputs());
+        record.set_measured(&self.driver.measured());
+        if let Some(commands) = &self.commands {
+            let place = high_level(result.ok(), commands);
+            record.set_high_level(place.and_then(|place| commands.name(place)));
+        }
         if let Some(car) = self.setting.observed() {
             record.set_simulated(car);
         }
@@ -210,7 +263,13 @@ impl Session {
         }
         let driving = iteration.drives() && matches!(state, State::Driving(_));
         if let Some(recording) = &mut self.recording {
-            recording.take(driving, command, self.driver.frame());
+            let commands = self.commands.as_ref();
+            let numbers = Numbers {
+                measured: self.driver.measured(),
+                command: commands.and_then(|commands| high_level(Some(iteration), commands)),
+            };
+            let values = (driving, command.0, command.1);
+            recording.take(values, numbers, self.driver.frame());
         }
         if let Some(trace) = &mut self.trace {
             trace.add(self.started.elapsed().as_secs_f64(), driving, command);
@@ -278,6 +337,7 @@ impl Session {
         let before = self.driver.link().status();
         let disarmed = self.disarm(ending);
         drop(self.live.take());
+        drop(self.receiver.take());
         log::info!("ended after {wall:?}: {ending}");
         // The arm button may have been pressed since; its thread ends before the car is disarmed
         // again.

@@ -37,8 +37,8 @@ pub(crate) enum FilmError {
     NoneUsable(PathBuf),
     /// The engine's answer depends on more than the picture that is covered.
     #[error(
-        "engine `{0}` has a memory ([memory] in its recipe), so that what it steers by is not in one \
-         picture; leave --engine out"
+        "engine `{0}` gets more than one picture ([memory], [[measurement]] or [command] in its recipe), so \
+         that what it steers by is not in one; leave --engine out"
     )]
     Memory(String),
     /// The engine whose sight is shown failed.

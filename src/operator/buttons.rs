@@ -10,6 +10,7 @@ use pilotage_guard::Limits;
 use pilotage_vehicle::monotonic;
 
 use super::{ButtonActions, Operator, SEARCH_INTERVAL};
+use crate::high_level::{self, Commands};
 
 /// The interval at which the thread checks whether it must end.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -23,7 +24,8 @@ pub struct Buttons {
 }
 
 impl Buttons {
-    /// Reads the gamepad of `config`, present or plugged in later, and reports each event to `say`.
+    /// Reads the gamepad of `config`, present or plugged in later, and reports each event to `say`. Its
+    /// buttons set `commands`, too.
     ///
     /// # Errors
     /// Fails if the system cannot create a thread.
@@ -31,13 +33,22 @@ impl Buttons {
         config: GamepadConfig,
         limits: Limits,
         operator: Operator,
+        commands: Option<Arc<Commands>>,
         say: impl Fn(&str) + Send + 'static,
     ) -> std::io::Result<Self> {
         let end = Arc::new(AtomicBool::new(false));
         let thread = {
             let end = Arc::clone(&end);
             let name = std::thread::Builder::new().name("gamepad".to_owned());
-            name.spawn(move || read(&config, &limits, operator, &say, &end))?
+            name.spawn(move || {
+                read(
+                    (&config, commands.as_deref()),
+                    &limits,
+                    operator,
+                    &say,
+                    &end,
+                )
+            })?
         };
         Ok(Self {
             end,
@@ -56,7 +67,7 @@ impl Drop for Buttons {
 }
 
 fn read(
-    config: &GamepadConfig,
+    (config, commands): (&GamepadConfig, Option<&Commands>),
     limits: &Limits,
     mut operator: Operator,
     say: &impl Fn(&str),
@@ -103,7 +114,9 @@ fn read(
             continue;
         }
         let hand = open.hand();
-        actions.apply(hand.take_presses(), &mut operator, say);
+        let presses = hand.take_presses();
+        actions.apply(presses, &mut operator, say);
+        high_level::press(commands, &config.commands, presses.command, say);
         // The axes drive nothing here.
         while let Some(notice) = hand.notice(now, false) {
             say(&notice.to_string());

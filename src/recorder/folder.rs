@@ -1,22 +1,30 @@
 //! The folder of a recording: pictures, and data.csv with a row for each.
 
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageError};
 use pilotage_dataset::{DatasetError, RECORDING, read_domain, write_domain};
-use pilotage_vehicle::{Domain, Mixer, monotonic};
+use pilotage_vehicle::{Domain, Measurement, Mixer, monotonic};
 use pilotage_vision::{FrameView, Layout, PixelFormat, Preprocess, Vision, VisionError};
 use rustix::fs::{FlockOperation, flock};
 
-/// The first line of data.csv: the columns of crates/training's recordings, and the car's own
-/// values.
-const HEADER: &str = "image_name,v,w,timestamp,steering,throttle";
+use super::Numbers;
+use crate::high_level::Commands;
+
+/// The first line of data.csv: the columns of crates/training's recordings, the car's own values, what
+/// its sensors measured, and the high-level command.
+const HEADER: &str = "image_name,v,w,timestamp,steering,throttle,measured_speed,measured_yaw_rate,\
+                      measured_acceleration,measured_lateral_acceleration,command";
+/// The first line that versions before wrote. Such a recording is continued as it is.
+const SHORT_HEADER: &str = "image_name,v,w,timestamp,steering,throttle";
 /// The end of a data.csv whose rows are checked when a recording is continued, bytes: the rows of
 /// half a minute at 30 Hz.
 const TAIL: u64 = 1 << 16;
@@ -118,6 +126,8 @@ pub struct Folder {
     list: File,
     /// The length of the complete rows, bytes.
     length: u64,
+    /// The first line.
+    header: &'static str,
     next: u64,
     encoding: Encoding,
     /// Width and height of the last recorded picture, pixels.
@@ -156,7 +166,7 @@ impl Folder {
             .map_err(of_list)?;
         flock(&list, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| FolderError::Taken(path.to_owned()))?;
-        let (length, size) = continued(path, &mut list, &list_path)?;
+        let (header, (length, size)) = continued(path, &mut list, &list_path)?;
         // The folder is locked: no other recorder adds pictures to those that are counted here.
         let mut next = 0;
         for entry in fs::read_dir(path).map_err(failed)? {
@@ -179,6 +189,7 @@ impl Folder {
             created,
             list,
             length,
+            header,
             next,
             encoding,
             size,
@@ -211,7 +222,7 @@ impl Folder {
 
     /// Whether the list has its header only.
     const fn has_no_rows(&self) -> bool {
-        self.length == HEADER.len() as u64 + 1
+        self.length == self.header.len() as u64 + 1
     }
 
     /// How many pictures the recording has that is continued; `None` for a new one.
@@ -220,6 +231,12 @@ impl Folder {
             0 => None,
             pictures => Some(pictures),
         }
+    }
+
+    /// Whether the rows have what sensors measured, and the high-level command: of a recording that an
+    /// older version began they do not.
+    pub fn has_numbers(&self) -> bool {
+        self.header == HEADER
     }
 
     /// The folder's path.
@@ -239,10 +256,9 @@ impl Folder {
     /// has: networks are trained on pictures of one size.
     pub(super) fn of(
         self,
-        format: PixelFormat,
-        width: u32,
-        height: u32,
+        (format, width, height): (PixelFormat, u32, u32),
         mixer: Mixer,
+        commands: Option<Arc<Commands>>,
     ) -> Result<Writer, FolderError> {
         let now = (width, height);
         if let Some(recorded) = self.size.filter(|&recorded| recorded != now) {
@@ -264,6 +280,7 @@ impl Folder {
             vision,
             encoded: Vec::with_capacity(PixelFormat::Rgb8.frame_len(width, height)?),
             mixer,
+            commands,
             epoch,
         })
     }
@@ -288,8 +305,12 @@ impl Drop for Folder {
 type Length = (u64, Option<(u32, u32)>);
 
 /// Checks a data.csv, of any length, that rows are to be added to, and removes what a power cut
-/// left at its end. Returns its length in bytes, and the size of the last picture.
-fn continued(folder: &Path, list: &mut File, path: &Path) -> Result<Length, FolderError> {
+/// left at its end. Returns its first line, its length in bytes, and the size of the last picture.
+fn continued(
+    folder: &Path,
+    list: &mut File,
+    path: &Path,
+) -> Result<(&'static str, Length), FolderError> {
     let of_list = |reason| file(path, reason);
     let total = list.metadata().map_err(of_list)?.len();
     let start = read_at(list, 0, total.min(TAIL)).map_err(of_list)?;
@@ -305,16 +326,16 @@ fn continued(folder: &Path, list: &mut File, path: &Path) -> Result<Length, Fold
         list.set_len(0).map_err(of_list)?;
         let text = format!("{HEADER}\n");
         list.write_all(text.as_bytes()).map_err(of_list)?;
-        return Ok((text.len() as u64, None));
+        return Ok((HEADER, (text.len() as u64, None)));
     }
     let first = start.split(|&byte| byte == b'\n').next().unwrap_or(&[]);
-    if first.trim_ascii() != HEADER.as_bytes() {
-        return Err(header());
-    }
+    let known = [HEADER, SHORT_HEADER].into_iter();
+    let mut known = known.filter(|known| first.trim_ascii() == known.as_bytes());
+    let found = known.next().ok_or_else(header)?;
     let start = first.len() as u64 + 1;
     let (length, size) = with_pictures(folder, list, start, length).map_err(of_list)?;
     list.set_len(length).map_err(of_list)?;
-    Ok((length, size))
+    Ok((found, (length, size)))
 }
 
 /// The length of the complete lines at the start of the first `total` bytes.
@@ -374,6 +395,8 @@ pub(super) struct Writer {
     pixels: Vec<u8>,
     encoded: Vec<u8>,
     mixer: Mixer,
+    /// The names of high-level commands.
+    commands: Option<Arc<Commands>>,
     /// The wall clock's time at zero of the monotonic clock, seconds.
     epoch: f64,
 }
@@ -383,8 +406,8 @@ impl Writer {
     pub(super) fn write(
         &mut self,
         frame: FrameView<'_>,
-        steering: f32,
-        throttle: f32,
+        (steering, throttle): (f32, f32),
+        numbers: Numbers,
     ) -> Result<(), FolderError> {
         self.vision.resize_to_u8(frame, &mut self.pixels)?;
         let folder = &mut self.folder;
@@ -413,7 +436,21 @@ impl Writer {
         }
         let (v, w) = self.mixer.twist(steering, throttle);
         let time = self.epoch + frame.captured.as_secs_f64();
-        let row = format!("{name},{v:.6},{w:.6},{time:.6},{steering:.6},{throttle:.6}\n");
+        let mut row = format!("{name},{v:.6},{w:.6},{time:.6},{steering:.6},{throttle:.6}");
+        if folder.has_numbers() {
+            for measurement in Measurement::ALL {
+                row.push(',');
+                if let Some(number) = numbers.measured.get(measurement) {
+                    // Writing to a String does not fail.
+                    let _ = write!(row, "{number:.6}");
+                }
+            }
+            let names = self.commands.as_deref().zip(numbers.command);
+            let name = names.and_then(|(names, place)| names.name(place));
+            row.push(',');
+            row.push_str(name.unwrap_or_default());
+        }
+        row.push('\n');
         if let Err(reason) = folder.list.write_all(row.as_bytes()) {
             let _ = folder.list.set_len(folder.length);
             let _ = fs::remove_file(&path);

@@ -2,8 +2,8 @@ use std::fs;
 use std::path::Path;
 
 use pilotage_camera::Camera;
-use pilotage_dataset::read_domain;
-use pilotage_vehicle::{Domain, Time};
+use pilotage_dataset::{Recording, read_domain};
+use pilotage_vehicle::{Domain, Measurement, Measurements, Time};
 use pilotage_vision::PixelFormat;
 
 use super::folder::FolderError;
@@ -42,7 +42,7 @@ fn frames_of_each_format_become_pictures_in_their_colours() {
         let tape = folder();
         let mut writer = open(&tape)
             .unwrap()
-            .of(format, 16, 16, Mixer::simulated())
+            .of((format, 16, 16), Mixer::simulated(), None)
             .unwrap();
         let mut frame = frame(format, 128);
         if format == PixelFormat::Bgr8 {
@@ -50,7 +50,9 @@ fn frames_of_each_format_become_pictures_in_their_colours() {
                 pixel.copy_from_slice(&[10, 20, 30]);
             }
         }
-        writer.write(frame.view(), 0.0, 0.5).unwrap();
+        writer
+            .write(frame.view(), (0.0, 0.5), Numbers::default())
+            .unwrap();
         let picture = image::open(tape.path().join("000000.png"))
             .unwrap()
             .into_rgb8();
@@ -76,10 +78,12 @@ fn a_recording_is_continued_and_never_shared_or_damaged() {
     let first = open(&tape).unwrap();
     assert!(matches!(open(&tape), Err(FolderError::Taken(_))));
     let mut writer = first
-        .of(PixelFormat::Rgb8, 16, 16, Mixer::simulated())
+        .of((PixelFormat::Rgb8, 16, 16), Mixer::simulated(), None)
         .unwrap();
     let frame = frame(PixelFormat::Rgb8, 9);
-    writer.write(frame.view(), 0.0, 0.0).unwrap();
+    writer
+        .write(frame.view(), (0.0, 0.0), Numbers::default())
+        .unwrap();
     drop(writer);
     let list = tape.path().join("data.csv");
     let whole = fs::read_to_string(&list).unwrap();
@@ -89,9 +93,11 @@ fn a_recording_is_continued_and_never_shared_or_damaged() {
     let again = open(&tape).unwrap();
     assert_eq!(fs::read_to_string(&list).unwrap(), whole);
     let mut writer = again
-        .of(PixelFormat::Rgb8, 16, 16, Mixer::simulated())
+        .of((PixelFormat::Rgb8, 16, 16), Mixer::simulated(), None)
         .unwrap();
-    writer.write(frame.view(), 0.0, 0.0).unwrap();
+    writer
+        .write(frame.view(), (0.0, 0.0), Numbers::default())
+        .unwrap();
     let text = fs::read_to_string(&list).unwrap();
     assert!(
         text.lines().nth(2).unwrap().starts_with("000002.png,"),
@@ -100,7 +106,7 @@ fn a_recording_is_continued_and_never_shared_or_damaged() {
     drop(writer);
     // A camera of another size.
     let again = open(&tape).unwrap();
-    let other = again.of(PixelFormat::Rgb8, 32, 16, Mixer::simulated());
+    let other = again.of((PixelFormat::Rgb8, 32, 16), Mixer::simulated(), None);
     let error = other.err().unwrap();
     assert!(
         error.to_string().contains("is a recording of 16x16 pixels"),
@@ -136,10 +142,12 @@ fn a_recording_says_which_car_it_is_of_and_is_not_continued_with_the_other() {
     drop(of(physical).unwrap());
     let writer = of(simulated).unwrap();
     let mut writer = writer
-        .of(PixelFormat::Rgb8, 16, 16, Mixer::simulated())
+        .of((PixelFormat::Rgb8, 16, 16), Mixer::simulated(), None)
         .unwrap();
     let frame = frame(PixelFormat::Rgb8, 9);
-    writer.write(frame.view(), 0.0, 0.0).unwrap();
+    writer
+        .write(frame.view(), (0.0, 0.0), Numbers::default())
+        .unwrap();
     drop(writer);
     assert_eq!(read_domain(tape.path()).unwrap(), simulated);
     let error = of(physical).unwrap_err();
@@ -153,6 +161,50 @@ fn a_recording_says_which_car_it_is_of_and_is_not_continued_with_the_other() {
     picture.save(older.path().join("000000.png")).unwrap();
     open(&older).unwrap().of_domain(physical).unwrap();
     assert_eq!(read_domain(older.path()).unwrap(), None);
+}
+
+#[test]
+fn rows_have_what_was_measured_and_commanded_unless_an_older_version_began_them() {
+    let commands = Arc::new(Commands::any());
+    commands.set("left").unwrap();
+    let numbers = Numbers {
+        measured: Measurements::new([Some(1.5), Some(-0.25), None, Some(f32::NAN)]),
+        command: commands.place(),
+    };
+    let last_row = |tape: &tempfile::TempDir, has_numbers| {
+        let folder = open(tape).unwrap();
+        assert_eq!(folder.has_numbers(), has_numbers);
+        let form = (PixelFormat::Rgb8, 16, 16);
+        let mut writer = folder
+            .of(form, Mixer::simulated(), Some(Arc::clone(&commands)))
+            .unwrap();
+        let frame = frame(PixelFormat::Rgb8, 9);
+        writer.write(frame.view(), (0.0, 0.0), numbers).unwrap();
+        let text = fs::read_to_string(tape.path().join("data.csv")).unwrap();
+        text.lines().last().unwrap().to_owned()
+    };
+    let tape = folder();
+    let row = last_row(&tape, true);
+    assert!(
+        row.ends_with(",0.000000,0.000000,1.500000,-0.250000,,,left"),
+        "{row}"
+    );
+    let recording = Recording::open(tape.path()).unwrap();
+    let record = &recording.records()[0];
+    assert_eq!(record.measured.get(Measurement::YawRate), Some(-0.25));
+    assert_eq!(record.measured.get(Measurement::LateralAcceleration), None);
+    assert_eq!(record.command.as_deref(), Some("left"));
+
+    let older = folder();
+    let list = "image_name,v,w,timestamp,steering,throttle\n000000.png,1,0,0,0,0\n";
+    fs::write(older.path().join("data.csv"), list).unwrap();
+    let picture = image::RgbImage::new(16, 16);
+    picture.save(older.path().join("000000.png")).unwrap();
+    let row = last_row(&older, false);
+    assert!(
+        row.ends_with(",0.000000,0.000000") && row.split(',').count() == 6,
+        "{row}"
+    );
 }
 
 #[test]
@@ -182,11 +234,13 @@ fn last_rows_without_a_whole_picture_are_removed() {
     let tape = folder();
     let mut writer = open(&tape)
         .unwrap()
-        .of(PixelFormat::Rgb8, 16, 16, Mixer::simulated())
+        .of((PixelFormat::Rgb8, 16, 16), Mixer::simulated(), None)
         .unwrap();
     for value in 0..6 {
         let frame = frame(PixelFormat::Rgb8, value);
-        writer.write(frame.view(), 0.0, 0.0).unwrap();
+        writer
+            .write(frame.view(), (0.0, 0.0), Numbers::default())
+            .unwrap();
     }
     drop(writer);
     // What a power cut leaves of pictures that were not yet on the disk.
@@ -209,10 +263,12 @@ fn a_long_recording_is_continued_without_a_loss() {
     let tape = folder();
     let mut writer = open(&tape)
         .unwrap()
-        .of(PixelFormat::Rgb8, 16, 16, Mixer::simulated())
+        .of((PixelFormat::Rgb8, 16, 16), Mixer::simulated(), None)
         .unwrap();
     let frame = frame(PixelFormat::Rgb8, 1);
-    writer.write(frame.view(), 0.0, 0.0).unwrap();
+    writer
+        .write(frame.view(), (0.0, 0.0), Numbers::default())
+        .unwrap();
     drop(writer);
     let path = tape.path().join("data.csv");
     let mut list = fs::OpenOptions::new().write(true).open(&path).unwrap();
@@ -279,7 +335,8 @@ fn a_disk_too_slow_costs_frames_that_are_counted() {
     let steered = Arc::new(Steered::new(false));
     steered.set(true, 0.5, 0.1);
     let mixer = Mixer::simulated();
-    let taker = FrameTaker::start(camera, open(&tape).unwrap(), mixer, steered, |_| ()).unwrap();
+    let taker =
+        FrameTaker::start(camera, open(&tape).unwrap(), mixer, None, steered, |_| ()).unwrap();
     while !taker.ended() {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -333,7 +390,7 @@ fn no_more_frames_are_written_than_are_wanted() {
     let steered = Arc::new(Steered::new(false));
     steered.set(true, 0.5, 0.1);
     let (folder, mixer) = (open(&tape).unwrap(), Mixer::simulated());
-    let taker = FrameTaker::start(camera, folder, mixer, steered, |_| ()).unwrap();
+    let taker = FrameTaker::start(camera, folder, mixer, None, steered, |_| ()).unwrap();
     let taker = taker.keep(Some(3));
     released.store(true, Ordering::Release);
     while !taker.ended() {

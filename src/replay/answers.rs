@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, ensure};
+use pilotage_compiler::Numbered;
 use pilotage_dataset::{DatasetError, Decoded, Picture, Record, Recording};
 use pilotage_vehicle::{Controls, Domain};
 
@@ -52,8 +53,12 @@ impl Answers {
         let mut replayer = Replayer::new(car, first_size(recording)?)?;
         let (engine, backend) = (replayer.engine.clone(), replayer.backend.clone());
         let (domain, notes) = (replayer.domain, std::mem::take(&mut replayer.notes));
+        let rules = replayer.rules().clone();
+        let numbers = Numbered::new(recording, &rules);
+        let numbers = numbers.with_context(|| format!("engine `{engine}`"))?;
         let mut pass = Pass {
             recording,
+            numbers,
             replayer,
             answers: Vec::with_capacity(recording.records().len()),
             vision: Vec::new(),
@@ -97,6 +102,7 @@ fn first_size(recording: &Recording) -> anyhow::Result<(u32, u32)> {
 /// A pass over the recording.
 struct Pass<'a> {
     recording: &'a Recording,
+    numbers: Numbered<'a>,
     replayer: Replayer,
     answers: Vec<Answer>,
     /// Nanoseconds.
@@ -162,6 +168,7 @@ impl Pass<'_> {
             self.replayer.forget();
         }
         self.progress.frame();
+        self.replayer.give(self.numbers.of(&records[index])?);
         let step = match self.replayer.answer(picture) {
             // The car would stop. The answer counts as one that is not a number.
             Err(StepError::Path(_)) => {

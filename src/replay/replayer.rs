@@ -3,18 +3,23 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use pilotage_camera::{Camera, CameraError};
+use pilotage_compiler::FrameNumbers;
 use pilotage_dataset::Picture;
+use pilotage_engine::InputRules;
 use pilotage_guard::{CommandLink, LinkError, Status};
 use pilotage_vehicle::{Command, Domain, Fault, Monotonic, Time};
 use pilotage_vision::{Frame, PixelFormat, for_recorded};
 
 use crate::car::Car;
 use crate::engines;
+use crate::high_level::Commands;
 use crate::pilot::{Parts, Pilot, Step, StepError};
+use crate::sensors::RecordedSensors;
 
 /// An engine that is ready to answer.
 pub(crate) struct Replayer {
@@ -27,6 +32,9 @@ pub(crate) struct Replayer {
     /// Of the pictures.
     pub size: (u32, u32),
     has_memory: bool,
+    rules: InputRules,
+    sensors: RecordedSensors,
+    commands: Option<Arc<Commands>>,
     next: Rc<RefCell<Option<Picture>>>,
     pilot: Pilot<NoGuard>,
 }
@@ -42,7 +50,9 @@ impl Replayer {
         let misfit = loaded.fit_pictures(size)?;
         let (engine, domain, mut notes) = (loaded.name, loaded.domain, loaded.notes);
         notes.extend(misfit.map(|misfit| misfit.to_string()));
-        let has_memory = !loaded.memory.is_none();
+        let has_memory = !loaded.rules.is_none();
+        let (rules, sensors) = (loaded.rules.clone(), RecordedSensors::default());
+        let commands = rules.command.as_ref().map(Commands::of).map(Arc::new);
         let next = Rc::default();
         let camera = Fed {
             next: Rc::clone(&next),
@@ -55,7 +65,9 @@ impl Replayer {
             preprocess: for_recorded(&loaded.preprocess, size),
             engine: loaded.engine,
             decoder: loaded.decoder,
-            memory: loaded.memory,
+            rules: loaded.rules,
+            sensors: Some(Box::new(sensors.clone())),
+            commands: commands.clone(),
             mixer: car.mixer.clone(),
             link: Box::new(NoGuard),
             clock: Box::new(Monotonic),
@@ -71,12 +83,28 @@ impl Replayer {
             notes,
             size,
             has_memory,
+            rules,
+            sensors,
+            commands,
             next,
             pilot,
         })
     }
 
-    /// Whether the answer to a picture depends on those before it.
+    /// What the engine gets besides the present picture.
+    pub fn rules(&self) -> &InputRules {
+        &self.rules
+    }
+
+    /// Sets what was measured and commanded at the next picture.
+    pub fn give(&mut self, numbers: FrameNumbers) {
+        self.sensors.set(numbers.measured);
+        if let (Some(commands), Some(place)) = (&self.commands, numbers.command) {
+            commands.choose(place);
+        }
+    }
+
+    /// Whether the answer to a picture depends on more than the picture.
     pub fn has_memory(&self) -> bool {
         self.has_memory
     }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use pilotage_simulator::TyreUse;
-use pilotage_vehicle::{Command, Controls, Time};
+use pilotage_vehicle::{Command, Controls, Measurements, Time};
 use proptest::prelude::*;
 
 use super::timing::MOST;
@@ -28,6 +28,8 @@ fn step(thinking: Duration, missed: u64) -> Step {
         fallback: false,
         thinking,
         missed,
+        measured: Measurements::default(),
+        high_level: None,
         reaction: None,
     }
 }

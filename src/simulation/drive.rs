@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use pilotage_camera::Camera;
 use pilotage_guard::{ArmRequest, LinkError, OperatorLink, SocketLink, StartError};
@@ -12,7 +13,9 @@ use super::{OutOfProcessCamera, SimulatedClock, Simulation};
 use crate::car::Car;
 use crate::engines::Loaded;
 use crate::guarded::GuardProcess;
+use crate::high_level::Commands;
 use crate::pilot::{BuildError, Dropped, Parts, Pilot};
+use crate::sensors::SimulatedSensors;
 
 /// A simulated car, its guard and its pilot; the car is not armed yet.
 pub struct SimulatedDrive {
@@ -24,6 +27,8 @@ pub struct SimulatedDrive {
     pub camera: String,
     /// The clock, if time is simulated.
     pub clock: Option<SimulatedClock>,
+    /// The high-level commands, if the engine gets one.
+    pub commands: Option<Arc<Commands>>,
     domain: Domain,
 }
 
@@ -108,8 +113,16 @@ impl SimulatedDrive {
     }
 
     fn joined(car: &Car, loaded: Loaded, environment: Environment) -> Result<Self, DriveError> {
+        let commands = loaded
+            .rules
+            .command
+            .as_ref()
+            .map(Commands::of)
+            .map(Arc::new);
+        let sensors = SimulatedSensors::new(Rc::clone(&environment.world));
         Ok(Self {
             world: environment.world,
+            commands: commands.clone(),
             camera: environment.camera.describe(),
             clock: None,
             domain: loaded.domain,
@@ -118,7 +131,9 @@ impl SimulatedDrive {
                 preprocess: loaded.preprocess,
                 engine: loaded.engine,
                 decoder: loaded.decoder,
-                memory: loaded.memory,
+                rules: loaded.rules,
+                sensors: Some(Box::new(sensors)),
+                commands,
                 mixer: car.mixer.clone(),
                 link: environment.link,
                 clock: environment.clock,

@@ -451,3 +451,44 @@ fn one_press_proves_the_stop_button() {
     report(&mut hand, 3, &[button(STOP, false), button(STOP, true)]);
     assert_eq!(notices(&mut hand, 3), [""; 0], "once");
 }
+
+#[test]
+fn buttons_of_commands_are_pressed_once_each_and_move_nothing() {
+    let gamepad = "commands = { left = \"BTN_WEST\", right = \"BTN_NORTH\" }";
+    let car = car(gamepad, "max = 0.2");
+    let codes: Vec<u16> = config(&car).commands.iter().map(|(_, it)| it.0).collect();
+    let mut hand = hand(&car);
+    // A button that was found down was not pressed.
+    hand.collect();
+    report(&mut hand, 0, &[button(codes[0], true)]);
+    assert_eq!(hand.take_presses().command, None);
+    report(
+        &mut hand,
+        10,
+        &[button(codes[0], false), button(codes[1], true)],
+    );
+    let presses = hand.take_presses();
+    assert_eq!(presses.command, Some(1));
+    assert!(!presses.arm && !presses.stop && !hand.request(at(10)).driven);
+    assert_eq!(hand.take_presses().command, None);
+    report(
+        &mut hand,
+        20,
+        &[button(codes[1], false), button(codes[0], true)],
+    );
+    assert_eq!(hand.take_presses().command, Some(0));
+}
+
+#[test]
+fn buttons_of_commands_have_one_purpose() {
+    for (commands, reason) in [
+        ("left = \"BTN_TL\"", "so is `dead_man`"),
+        ("left = \"BTN_WEST\", right = \"BTN_WEST\"", "so is `left`"),
+        ("Left = \"BTN_WEST\"", "not the name of a command"),
+        ("left = \"BTN_WETS\"", "did you mean `BTN_WEST`?"),
+    ] {
+        let text = format!("[gamepad]\ncommands = {{ {commands} }}\n");
+        let error = Car::from_toml("car.toml", &text).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+}

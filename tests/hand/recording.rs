@@ -48,10 +48,10 @@ fn a_drive_by_hand_is_recorded_for_training_and_calibration() {
     }
 
     let text = fs::read_to_string(car.recording_folder().join("data.csv")).unwrap();
-    assert!(text.starts_with("image_name,v,w,timestamp,steering,throttle\n"));
+    assert!(text.starts_with("image_name,v,w,timestamp,steering,throttle,measured_speed,"));
     let mut before = 0.0;
     for (index, row) in rows.iter().enumerate() {
-        let [name, v, w, time, steering, throttle] = &row[..] else {
+        let [name, v, w, time, steering, throttle, ..] = &row[..] else {
             panic!("{row:?}");
         };
         assert_eq!(*name, format!("{index:06}.jpg"));
@@ -71,7 +71,7 @@ fn a_drive_by_hand_is_recorded_for_training_and_calibration() {
         );
     }
     let last = rows.last().unwrap();
-    assert_eq!(last[4..], ["1.000000", "0.200000"]);
+    assert_eq!(last[4..6], ["1.000000", "0.200000"]);
 
     let mut data = Dataset::default();
     let added = recording::read(&car.recording_folder(), &mut data).unwrap();

@@ -282,7 +282,7 @@ impl Model {
         let last = self.channels_last();
         let mut reference = self.reference()?;
         reference.centre = centre(self.recipe.precision);
-        let samples = match self.recipe.memory.is_none() {
+        let samples = match self.recipe.input_rules().is_none() {
             true => None,
             false => Some(self.samples(frames, &reference, run)?),
         };

@@ -1,16 +1,19 @@
 //! Reads frames for calibration and validation from a recording: any format that
 //! `pilotage-dataset` reads, a folder of pictures among them.
 
+mod numbers;
 mod runs;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use pilotage_dataset::{DatasetError, Picture, Record, Recording, evenly};
-use pilotage_engine::FrameSize;
+use pilotage_engine::{FrameSize, InputRules};
 use pilotage_vision::{Preprocess, VisionError, resize_recorded, resized_already};
 
 use crate::progress::Run;
+
+pub use numbers::{FrameNumbers, Numbered, NumbersError};
 
 /// With fewer frames than this, compilation gives a warning.
 pub const FEW: usize = 100;
@@ -30,8 +33,10 @@ pub struct Frames {
     /// resized when it was recorded.
     pub size: Option<FrameSize>,
     /// The index of the first frame of each run of consecutive frames, if they were read as such: for
-    /// a network with a memory.
+    /// a network with more inputs than a picture.
     pub runs: Vec<usize>,
+    /// What was measured and commanded at each frame, for a network that gets it; else empty.
+    pub numbers: Vec<FrameNumbers>,
     /// What an operator should know about the recording: pictures that are passed over or not
     /// chosen, pictures of several sizes.
     pub notes: Vec<String>,
@@ -43,6 +48,9 @@ pub enum FramesError {
     /// The recording cannot be read, or too many of its pictures are bad.
     #[error(transparent)]
     Recording(#[from] DatasetError),
+    /// The recording lacks numbers that the network gets.
+    #[error(transparent)]
+    Numbers(#[from] NumbersError),
     /// The folder has only one image.
     #[error(
         "{}: {found} picture(s) are too few: some are for calibration, others for validation; \
@@ -112,16 +120,34 @@ impl Frames {
         choice: Choice,
         run: Run<'_>,
     ) -> Result<Self, FramesError> {
+        Self::read_for(folder, (preprocess, &InputRules::default()), choice, run)
+    }
+
+    /// Like [`read_chosen`](Self::read_chosen), with the numbers that `rules` name.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and if the recording lacks one of the numbers.
+    pub fn read_for(
+        folder: &Path,
+        (preprocess, rules): (&Preprocess, &InputRules),
+        choice: Choice,
+        run: Run<'_>,
+    ) -> Result<Self, FramesError> {
         let recording = Recording::open(folder)?;
+        let numbered = Numbered::new(&recording, rules)?;
         let all = recording.records().len();
         let (chosen, starts) = match choice {
             Choice::Evenly(most) => (evenly(all, most), BTreeSet::new()),
+            Choice::Single(most) => {
+                let chosen = evenly(all, most);
+                (chosen.clone(), chosen.into_iter().collect())
+            }
             Choice::Runs(most) => runs::choose(recording.records(), most),
         };
         let mut notes: Vec<_> = recording.notes().iter().map(ToString::to_string).collect();
         if chosen.len() < all {
             let how = match choice {
-                Choice::Evenly(_) => "evenly chosen",
+                Choice::Evenly(_) | Choice::Single(_) => "evenly chosen",
                 Choice::Runs(_) => "in runs of consecutive ones, evenly chosen",
             };
             notes.push(format!(
@@ -136,11 +162,12 @@ impl Frames {
         run.pass(chosen.len());
         let resized = |record: &Record, picture| {
             let frame = resize(&folder.join(&record.picture), &picture, preprocess)?;
+            let numbers = numbered.of(record)?;
             run.frame();
-            Ok::<_, FramesError>((frame_size(&picture, preprocess), frame))
+            Ok::<_, FramesError>((frame_size(&picture, preprocess), frame, numbers))
         };
-        let (mut runs, mut before) = (Vec::new(), None);
-        let take = |index: usize, (size, frame)| {
+        let (mut runs, mut before, mut numbers) = (Vec::new(), None, Vec::new());
+        let take = |index: usize, (size, frame, given)| {
             // A picture that was passed over ends a run.
             let follows = index.checked_sub(1).is_some_and(|it| before == Some(it));
             if !starts.is_empty() && (!follows || starts.contains(&index)) {
@@ -148,6 +175,7 @@ impl Frames {
             }
             before = Some(index);
             pixels.push(frame);
+            numbers.push(given);
             if !sizes.contains(&size) {
                 sizes.push(size);
             }
@@ -169,6 +197,10 @@ impl Frames {
             pixels,
             size,
             runs,
+            numbers: match rules.has_numbers() {
+                true => numbers,
+                false => Vec::new(),
+            },
             notes,
         })
     }
@@ -188,14 +220,17 @@ impl Frames {
     }
 
     /// The same for runs of consecutive frames: the last of every nine runs is held back.
-    pub(crate) fn split_runs(&self) -> [Vec<Vec<&[u8]>>; 2] {
+    pub(crate) fn split_runs(&self) -> [Vec<Vec<Taken<'_>>>; 2] {
         let ends = self.runs.iter().skip(1).copied().chain([self.pixels.len()]);
         let runs = self.runs.iter().zip(ends);
-        let frames = |(&start, end): (&usize, usize)| {
-            let frames = self.pixels.get(start..end).unwrap_or_default();
-            frames.iter().map(Vec::as_slice).collect()
+        let taken = |index: usize| {
+            Some(Taken {
+                pixels: self.pixels.get(index)?,
+                numbers: self.numbers.get(index).copied().unwrap_or_default(),
+            })
         };
-        let runs: Vec<Vec<&[u8]>> = runs.map(frames).collect();
+        let frames = |(&start, end): (&usize, usize)| (start..end).filter_map(taken).collect();
+        let runs: Vec<Vec<Taken<'_>>> = runs.map(frames).collect();
         let each = HELD_BACK.min(runs.len()).max(1);
         let mut split = [Vec::new(), Vec::new()];
         for (index, run) in runs.into_iter().enumerate() {
@@ -212,9 +247,17 @@ impl Frames {
             let (calibration, held_back) = self.split();
             return [calibration.len(), held_back.len()];
         }
-        let frames = |runs: Vec<Vec<&[u8]>>| runs.iter().map(Vec::len).sum();
+        let frames = |runs: Vec<Vec<Taken<'_>>>| runs.iter().map(Vec::len).sum();
         self.split_runs().map(frames)
     }
+}
+
+/// A frame of a drive: its picture, and what was measured and commanded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Taken<'a> {
+    /// As in [`Frames::pixels`].
+    pub(crate) pixels: &'a [u8],
+    pub(crate) numbers: FrameNumbers,
 }
 
 /// Which pictures of a recording are read.
@@ -222,6 +265,8 @@ impl Frames {
 pub enum Choice {
     /// So many at most, evenly chosen.
     Evenly(usize),
+    /// The same, each as a run of its own.
+    Single(usize),
     /// So many at most, in runs of consecutive pictures, evenly chosen.
     Runs(usize),
 }

@@ -40,7 +40,7 @@ pub use draft::{DraftError, DraftOptions, draft, embedded_recipe, picture_input,
 pub use equalize::equalize;
 pub use evaluate::{EvaluateError, evaluate};
 pub use float16::{NarrowError, narrow};
-pub use frames::{FEW, Frames, FramesError, MAX_FRAMES};
+pub use frames::{FEW, FrameNumbers, Frames, FramesError, MAX_FRAMES, Numbered, NumbersError};
 pub use gate::{NoProbabilities, Still, WithoutPath};
 pub use lower::{LowerError, PortLayout, Weights, lower, lower_weights};
 pub use network::{Buffer, Network, NetworkError};

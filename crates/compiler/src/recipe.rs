@@ -5,13 +5,16 @@
 mod check;
 mod decoder;
 mod memory;
+mod numbers;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, FileKind, Source};
-use pilotage_engine::{Bins, GateLimits, Meaning, Memory, TensorRtRecipe};
+use pilotage_engine::{
+    Bins, CommandRule, GateLimits, InputRules, Meaning, MeasurementRule, Memory, TensorRtRecipe,
+};
 use pilotage_vehicle::Domain;
 use pilotage_vision::Preprocess;
 use serde::{Deserialize, Serialize};
@@ -45,6 +48,12 @@ pub struct Recipe {
     /// The model's inputs besides the present picture that change from frame to frame.
     #[serde(default, skip_serializing_if = "Memory::is_none")]
     pub memory: Memory,
+    /// The model's inputs that are measured on the car.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measurement: Vec<MeasurementRule>,
+    /// The model's input that an operator sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandRule>,
     /// Values of the model's other inputs: one number for all elements, or one for each.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fixed_inputs: BTreeMap<String, FixedInput>,
@@ -298,6 +307,15 @@ pub fn read_recipe_text(path: &Path) -> Result<String, RecipeError> {
 }
 
 impl Recipe {
+    /// The rules for all inputs besides the present picture and constants.
+    pub fn input_rules(&self) -> InputRules {
+        InputRules {
+            memory: self.memory.clone(),
+            measurements: self.measurement.clone(),
+            command: self.command.clone(),
+        }
+    }
+
     /// Reads and checks a recipe. Also returns its text, so that errors that are found later can
     /// be located (an output that the model does not have, for example).
     ///

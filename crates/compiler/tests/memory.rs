@@ -225,8 +225,8 @@ fn driven(bundle: &Bundle, frames: &[RgbImage], gaps: &[usize]) -> Vec<[f64; 2]>
         channels: 3,
         interleaved,
     };
-    let memory = manifest.memory().unwrap();
-    let mut inputs = Inputs::new(&memory, form, (&inputs, &outputs), &manifest.outputs).unwrap();
+    let rules = manifest.input_rules().unwrap();
+    let mut inputs = Inputs::new(&rules, form, (&inputs, &outputs), &manifest.outputs).unwrap();
     let mut answers = Vec::new();
     for (index, frame) in frames.iter().enumerate() {
         let pixel = |place: usize| match interleaved {

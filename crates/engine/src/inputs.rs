@@ -1,8 +1,12 @@
 //! The input tensors of an engine from frame to frame.
 
+use std::time::Duration;
+
 use arrayvec::ArrayVec;
+use pilotage_vehicle::{Measurement, Measurements};
 
 use crate::memory::{AfterGap, Memory, PictureAxis};
+use crate::rules::{CommandEncoding, InputRules, MeasurementRule};
 use crate::{Buffer, ElementType, Output, Port, TensorMut, TensorRef};
 
 /// The largest number of inputs of a driving policy.
@@ -73,11 +77,41 @@ struct Signal {
     offset: f32,
 }
 
-/// The input tensors of an engine from frame to frame, by the rules of its [`Memory`]. Nothing but
+/// An element that is a number measured on the car.
+#[derive(Debug, Clone)]
+struct Measured {
+    input: usize,
+    element: usize,
+    measurement: Measurement,
+    scale: f32,
+    offset: f32,
+    /// What stands for a missing number; `None` if the car stops.
+    missing: Option<f32>,
+    max_age: Duration,
+}
+
+/// The input of a high-level command.
+#[derive(Debug, Clone)]
+struct Commanded {
+    input: usize,
+    encoding: CommandEncoding,
+}
+
+/// A number that the network needs, and the sensors do not give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unmeasured {
+    /// The number.
+    pub measurement: Measurement,
+    /// Its age, if it was measured, but too long ago.
+    pub age: Option<Duration>,
+}
+
+/// The input tensors of an engine from frame to frame, by its [`InputRules`]. Nothing but
 /// [`Inputs::new`] allocates.
 ///
-/// For each frame: [`picture`](Self::picture) is written, [`advance`](Self::advance) completes the
-/// inputs, [`tensors`](Self::tensors) are what the engine reads, and [`remember`](Self::remember)
+/// For each frame: [`picture`](Self::picture) is written, and [`measure`](Self::measure) and
+/// [`command`](Self::command) where the network has such inputs; [`advance`](Self::advance) completes
+/// the inputs, [`tensors`](Self::tensors) are what the engine reads, and [`remember`](Self::remember)
 /// takes its answers.
 #[derive(Debug, Clone)]
 pub struct Inputs {
@@ -92,6 +126,8 @@ pub struct Inputs {
     others: Vec<Buffer>,
     states: Vec<State>,
     signals: Vec<Signal>,
+    measured: Vec<Measured>,
+    commanded: Option<Commanded>,
     /// Whether no frame was seen since the start.
     fresh: bool,
 }
@@ -103,7 +139,7 @@ impl Inputs {
     /// # Errors
     /// If the ports do not fit the rules.
     pub fn new(
-        memory: &Memory,
+        rules: &InputRules,
         form: PictureForm,
         (inputs, outputs): (&[Port], &[Port]),
         meanings: &[Output],
@@ -111,6 +147,7 @@ impl Inputs {
         if inputs.len() > MOST_INPUTS {
             return Err(InputsError::TooMany(inputs.len()));
         }
+        let memory = &rules.memory;
         let count = memory.pictures.max(1);
         let expected = form.len.saturating_mul(count);
         let first = inputs.first().filter(|port| {
@@ -133,15 +170,20 @@ impl Inputs {
             others: others.iter().map(Buffer::zeros).collect(),
             states: states(memory, others, outputs)?,
             signals: signals(memory, others, outputs, meanings)?,
+            measured: measured(&rules.measurements, others)?,
+            commanded: commanded(rules, others)?,
             fresh: true,
         };
         for port in others {
             if port.element_type != ElementType::F32 {
                 return Err(wrong(&port.name, "is not float32"));
             }
-            if !memory.names().any(|name| name == port.name) {
-                return Err(wrong(&port.name, "has no rule in the recipe's `[memory]`"));
+            if !rules.names().any(|name| name == port.name) {
+                return Err(wrong(&port.name, "has no rule in the recipe"));
             }
+        }
+        if let Some(rule) = &rules.command {
+            made.command(rule.place(&rule.default).unwrap_or(0));
         }
         made.reset();
         Ok(made)
@@ -165,6 +207,49 @@ impl Inputs {
             Buffer::I8(history) => TensorMut::I8(&mut shifted(history, self.form.len)[last..]),
             // `new` accepts no other type.
             _ => TensorMut::F32(&mut []),
+        }
+    }
+
+    /// Sets the inputs that are measured on the car to what was measured `age` ago.
+    ///
+    /// # Errors
+    /// The first number that is missing or too old, if the car must stop for it.
+    pub fn measure(&mut self, measured: &Measurements, age: Duration) -> Result<(), Unmeasured> {
+        let mut missing = Ok(());
+        for rule in &self.measured {
+            let known = measured.get(rule.measurement);
+            let fresh = known.filter(|_| age <= rule.max_age);
+            let Some(number) = fresh.or(rule.missing) else {
+                missing = missing.and(Err(Unmeasured {
+                    measurement: rule.measurement,
+                    age: known.map(|_| age),
+                }));
+                continue;
+            };
+            if let Some(Buffer::F32(values)) = self.others.get_mut(rule.input) {
+                values[rule.element] = rule.scale * number + rule.offset;
+            }
+        }
+        missing
+    }
+
+    /// Sets the high-level command to the value at this place of the rule's values, until another is
+    /// set.
+    pub fn command(&mut self, place: usize) {
+        let Some(rule) = &self.commanded else {
+            return;
+        };
+        let Some(Buffer::F32(values)) = self.others.get_mut(rule.input) else {
+            return;
+        };
+        match rule.encoding {
+            CommandEncoding::OneHot => {
+                for (at, value) in values.iter_mut().enumerate() {
+                    *value = if at == place { 1.0 } else { 0.0 };
+                }
+            }
+            // There are few values.
+            CommandEncoding::Index => values.fill(place as f32),
         }
     }
 
@@ -338,6 +423,46 @@ fn signals(
         }
     }
     Ok(signals)
+}
+
+fn measured(rules: &[MeasurementRule], others: &[Port]) -> Result<Vec<Measured>, InputsError> {
+    let mut elements = Vec::new();
+    for rule in rules {
+        let at = input(others, &rule.input)?;
+        let count = rule.values.len();
+        let numbers = (rule.scale.numbers(count)).zip(rule.offset.numbers(count));
+        let (scales, offsets) = numbers
+            .filter(|_| others[at].len() == count)
+            .ok_or_else(|| wrong(&rule.input, "has another number of elements"))?;
+        let each = rule.values.iter().zip(scales.into_iter().zip(offsets));
+        elements.extend(each.enumerate().map(|(element, (&measurement, numbers))| {
+            let (scale, offset) = numbers;
+            Measured {
+                input: at,
+                element,
+                measurement,
+                scale,
+                offset,
+                missing: rule.missing.number(),
+                max_age: rule.max_age(),
+            }
+        }));
+    }
+    Ok(elements)
+}
+
+fn commanded(rules: &InputRules, others: &[Port]) -> Result<Option<Commanded>, InputsError> {
+    let Some(rule) = &rules.command else {
+        return Ok(None);
+    };
+    let at = input(others, &rule.input)?;
+    match others[at].len() == rule.elements() && rule.place(&rule.default).is_some() {
+        true => Ok(Some(Commanded {
+            input: at,
+            encoding: rule.encoding,
+        })),
+        false => Err(wrong(&rule.input, "does not fit the recipe's `[command]`")),
+    }
 }
 
 #[cfg(test)]

@@ -87,6 +87,7 @@ mod memory;
 mod output;
 pub mod plan;
 pub mod resample;
+mod rules;
 mod sample;
 mod validation;
 mod weights;
@@ -103,12 +104,17 @@ pub use decoder::{
     PointOrder, Points, Pursuit,
 };
 pub use gate::{Gate, GateLimits, Gated, GatedPart, PathLimits};
-pub use inputs::{Inputs, InputsError, MOST_INPUTS, PictureForm};
+pub use inputs::{Inputs, InputsError, MOST_INPUTS, PictureForm, Unmeasured};
 pub use instruction_set::{InstructionSet, UnknownInstructionSet};
 pub use kernels::int8::WeightStorage;
 pub use manifest::{Calibration, FrameSize, GateResult, Manifest, TensorRtRecipe, Trial};
-pub use memory::{AfterGap, MOST_PICTURES, Memory, PictureAxis, SignalRule, Start, StateRule};
+pub use memory::{
+    AfterGap, ElementNumbers, MOST_PICTURES, Memory, PictureAxis, SignalRule, StateRule,
+};
 pub use output::{Bins, Decode, Meaning, Output};
 pub use plan::{Plan, PlanError};
+pub use rules::{
+    CommandEncoding, CommandRule, InputRules, MOST_COMMANDS, MeasurementRule, Missing, MissingWord,
+};
 pub use sample::fill_inputs;
 pub use validation::{PackError, SampleForm, ValidationError, ValidationSet};

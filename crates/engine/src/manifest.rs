@@ -5,7 +5,7 @@ use std::fmt;
 use pilotage_vehicle::Domain;
 use serde::{Deserialize, Serialize};
 
-use crate::{Memory, Output, PathDecoder};
+use crate::{InputRules, Memory, Output, PathDecoder};
 
 /// The manifest of an engine file: what the engine is and how it was compiled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,6 +66,20 @@ impl Manifest {
     }
 
     /// The recipe's rules for the inputs other than the present picture; the defaults if it has none.
+    ///
+    /// # Errors
+    /// If a table is malformed.
+    pub fn input_rules(&self) -> Result<InputRules, serde_json::Error> {
+        let measurements = self.recipe.get("measurement");
+        let command = self.recipe.get("command");
+        Ok(InputRules {
+            memory: self.memory()?,
+            measurements: measurements.map_or(Ok(Vec::new()), Vec::deserialize)?,
+            command: command.map(Deserialize::deserialize).transpose()?,
+        })
+    }
+
+    /// The recipe's `[memory]`; the default if it has none.
     ///
     /// # Errors
     /// If the table is malformed.

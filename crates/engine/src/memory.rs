@@ -90,34 +90,36 @@ pub struct StateRule {
     /// The output's name in the model.
     pub output: String,
     /// The input with the first frame.
-    #[serde(default)]
-    pub start: Start,
+    #[serde(default = "zero")]
+    pub start: ElementNumbers,
 }
 
-/// The start value of a state.
+/// Numbers of the elements of an input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Start {
+pub enum ElementNumbers {
     /// One number for every element.
     All(f32),
     /// One number for each element, in the model's order.
     Each(Vec<f32>),
 }
 
-impl Default for Start {
-    fn default() -> Self {
-        Self::All(0.0)
+impl ElementNumbers {
+    /// Whether all are finite.
+    pub fn is_finite(&self) -> bool {
+        match self {
+            Self::All(number) => number.is_finite(),
+            Self::Each(numbers) => numbers.iter().all(|number| number.is_finite()),
+        }
     }
-}
 
-impl Start {
     /// The numbers of `count` elements; `None` if there are more or fewer, or one is not finite.
     pub fn numbers(&self, count: usize) -> Option<Vec<f32>> {
         let numbers = match self {
             Self::All(number) => vec![*number; count],
             Self::Each(numbers) => numbers.clone(),
         };
-        let fits = numbers.len() == count && numbers.iter().all(|x| x.is_finite());
+        let fits = numbers.len() == count && self.is_finite();
         fits.then_some(numbers)
     }
 }
@@ -137,6 +139,10 @@ pub struct SignalRule {
     /// Added after the multiplication.
     #[serde(default)]
     pub offset: f32,
+}
+
+const fn zero() -> ElementNumbers {
+    ElementNumbers::All(0.0)
 }
 
 fn one() -> f32 {

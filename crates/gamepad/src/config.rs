@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::capabilities::Capabilities;
 use super::known;
-use super::mapping::Mapping;
+use super::mapping::{Button, Mapping};
 
 /// A gamepad, and how it drives.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,8 @@ pub struct GamepadConfig {
     pub throttle_scale: f32,
     /// After this long without an event the car is commanded to stand still.
     pub silence: Duration,
+    /// Names of high-level commands, and the button that sets each.
+    pub commands: Vec<(String, Button)>,
 }
 
 impl Default for GamepadConfig {
@@ -34,6 +36,7 @@ impl Default for GamepadConfig {
             dead_zone: 0.05,
             throttle_scale: 1.0,
             silence: Duration::from_millis(500),
+            commands: Vec::new(),
         }
     }
 }
@@ -64,7 +67,8 @@ impl Mapping {
     pub fn lacks(&self, config: &GamepadConfig, capabilities: &Capabilities) -> Option<String> {
         let axes = self.axes().into_iter();
         let axes = axes.filter(|axis| !capabilities.has_axis(*axis));
-        let buttons = self.buttons().into_iter();
+        let commands = config.commands.iter().map(|(_, button)| *button);
+        let buttons = self.buttons().into_iter().chain(commands);
         let buttons = buttons.filter(|button| !capabilities.has_button(*button));
         let mut lacks: Vec<String> = axes.map(|axis| axis.to_string()).collect();
         lacks.extend(buttons.map(|button| button.to_string()));

@@ -72,6 +72,8 @@ pub struct Presses {
     pub stop_held: bool,
     /// The arm button was pressed while the stop button was held, which arms nothing.
     pub arm_dropped: bool,
+    /// The place of the last high-level command in [`GamepadConfig::commands`] whose button was pressed.
+    pub command: Option<usize>,
 }
 
 /// How much of the gamepad's state is known.
@@ -129,6 +131,8 @@ pub struct Hand {
     dead_man: Key,
     arm: Key,
     stop: Key,
+    /// The codes of the buttons of high-level commands.
+    commands: Vec<u16>,
     stop_tested: bool,
     presses: Presses,
     /// The time of the latest event.
@@ -162,6 +166,7 @@ impl Hand {
             dead_man: Key::default(),
             arm: Key::default(),
             stop: Key::default(),
+            commands: config.commands.iter().map(|(_, button)| button.0).collect(),
             stop_tested: false,
             presses: Presses::default(),
             last_event: None,
@@ -306,6 +311,9 @@ impl Hand {
             let press = self.stop.set(pressed);
             self.presses.stop |= press;
             self.stop_tested |= press && !found;
+        } else if pressed && !found {
+            let command = self.commands.iter().position(|&command| command == code);
+            self.presses.command = command.or(self.presses.command);
         }
     }
 

@@ -142,7 +142,7 @@ pub enum FaultDetail {
 
 impl FaultDetail {
     /// All details; the code of each is its place here, counted from 1.
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::NoFrame,
         Self::CameraGone,
         Self::FrozenPicture,

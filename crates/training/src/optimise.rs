@@ -97,7 +97,7 @@ pub fn optimise(
         return Err(OptimiseError::SeveralNames);
     }
     let trains = strategies.iter().any(|strategy| strategy.trains());
-    if trains && !recipe.compile.memory.is_none() {
+    if trains && !recipe.compile.input_rules().is_none() {
         return Err(OptimiseError::Memory);
     }
     if trains && recipe.compile.decoder.is_some() {

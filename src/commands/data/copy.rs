@@ -90,7 +90,12 @@ impl Copy {
         }
         let extra = recording.records().iter().flat_map(|record| &record.extra);
         let extra: BTreeSet<String> = extra.map(|(name, _)| name.to_string()).collect();
-        let extra: Vec<String> = extra.into_iter().collect();
+        // Donkeycar's tubs have no such numbers.
+        let columns = recording.records().iter().filter(|_| form == Form::Folder);
+        let columns = columns.flat_map(Record::columns);
+        let columns: BTreeSet<&str> = columns.collect();
+        let columns = columns.into_iter().map(str::to_owned);
+        let extra: Vec<String> = columns.chain(extra).collect();
         let mut copy = Self {
             to: to.to_owned(),
             part: part(to, form)?,

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use pilotage_engine::{
-    AfterGap, AxisOrder, GateResult, Manifest, Meaning, Output, PathDecoder, PathForm, PathSpeed,
-    PictureAxis, Port, Start, Trial,
+    AfterGap, AxisOrder, CommandEncoding, ElementNumbers, GateResult, Manifest, Meaning, Output,
+    PathDecoder, PathForm, PathSpeed, PictureAxis, Port, Trial,
 };
 
 use super::{Entry, Inspection, SignatureState};
@@ -53,6 +53,9 @@ fn summary(inspection: &Inspection) -> String {
     for rule in memory(manifest) {
         row("memory", rule);
     }
+    for (key, rule) in numbers(manifest) {
+        row(key, rule);
+    }
     if let Some(size) = manifest.frame_size {
         row("camera", format!("frames of {size}"));
     }
@@ -82,9 +85,48 @@ fn summary(inspection: &Inspection) -> String {
     text
 }
 
+/// The rules for inputs that are measured or commanded, one line each.
+fn numbers(manifest: &Manifest) -> Vec<(&'static str, String)> {
+    // A malformed rule is shown as that of the memory.
+    let rules = manifest.input_rules().unwrap_or_default();
+    let mut lines = Vec::new();
+    for rule in &rules.measurements {
+        let text = |numbers: &ElementNumbers| match numbers {
+            ElementNumbers::All(number) => number.to_string(),
+            ElementNumbers::Each(numbers) => format!("{numbers:?}"),
+        };
+        let names: Vec<_> = rule.values.iter().map(|value| value.name()).collect();
+        let missing = match rule.missing.number() {
+            Some(number) => format!("{number} in its place"),
+            None => "the car stops".to_owned(),
+        };
+        let (names, input) = (names.join(", "), &rule.input);
+        let (scale, offset) = (text(&rule.scale), text(&rule.offset));
+        lines.push((
+            "measurement",
+            format!(
+                "`{input}` is {scale} * ({names}) + {offset}; if it is missing or older than {} ms: {missing}",
+                rule.max_age_ms
+            ),
+        ));
+    }
+    if let Some(rule) = &rules.command {
+        let encoding = match rule.encoding {
+            CommandEncoding::OneHot => "one-hot",
+            CommandEncoding::Index => "its place",
+        };
+        let (input, names, default) = (&rule.input, rule.values.join(", "), &rule.default);
+        lines.push((
+            "command",
+            format!("`{input}` is one of {names}, {encoding}; {default} at the start"),
+        ));
+    }
+    lines
+}
+
 /// The rules for the inputs besides the present picture, one line each.
 fn memory(manifest: &Manifest) -> Vec<String> {
-    let memory = match manifest.memory() {
+    let memory = match manifest.input_rules().map(|rules| rules.memory) {
         Ok(memory) if memory.is_none() => return Vec::new(),
         Ok(memory) => memory,
         Err(reason) => return vec![format!("malformed: {reason}")],
@@ -105,8 +147,8 @@ fn memory(manifest: &Manifest) -> Vec<String> {
     }
     rules.extend(memory.state.iter().map(|state| {
         let start = match &state.start {
-            Start::All(number) => number.to_string(),
-            Start::Each(numbers) => format!("{numbers:?}"),
+            ElementNumbers::All(number) => number.to_string(),
+            ElementNumbers::Each(numbers) => format!("{numbers:?}"),
         };
         format!("{} from {}, starts at {start}", state.input, state.output)
     }));

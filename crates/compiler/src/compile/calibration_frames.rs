@@ -24,11 +24,14 @@ pub(super) fn read(
         return Ok(None);
     };
     let path = folder.join(&settings.frames);
-    let choice = match recipe.memory.is_none() {
-        true => Choice::Evenly(settings.max_frames),
-        false => Choice::Runs(settings.max_frames),
+    let rules = recipe.input_rules();
+    let choice = match (rules.memory.is_none(), rules.has_numbers()) {
+        (true, false) => Choice::Evenly(settings.max_frames),
+        (true, true) => Choice::Single(settings.max_frames),
+        (false, _) => Choice::Runs(settings.max_frames),
     };
-    let frames = Frames::read_chosen(&path, &recipe.input, choice, run.of(Stage::Frames));
+    let run = run.of(Stage::Frames);
+    let frames = Frames::read_for(&path, (&recipe.input, &rules), choice, run);
     let mut frames = frames.map_err(|error| located(error, &path, source))?;
     warnings.append(&mut frames.notes);
     let found = frames.pixels.len();

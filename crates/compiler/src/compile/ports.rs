@@ -8,16 +8,17 @@ use pilotage_vision::{Layout, Preprocess};
 
 use crate::recipe::{DecoderKind, DecoderRecipe, Recipe, RecipeOutput};
 
-/// The model's input that is not named in the recipe's `[memory]`: the pictures. It must have the type
+/// The model's input that no rule of the recipe names: the pictures. It must have the type
 /// and shape that the recipe describes.
 pub(super) fn image_input(
     graph: &Graph,
     recipe: &Recipe,
     source: &Source<'_>,
 ) -> Result<ValueId, ConfigError> {
+    let rules = recipe.input_rules();
     let by_rule = |input: &ValueId| {
         let name = &graph.value(*input).name;
-        recipe.memory.names().any(|it| it == name)
+        rules.names().any(|it| it == name)
     };
     let rest = graph.inputs.iter().copied().filter(|it| !by_rule(it));
     let rest: Vec<ValueId> = rest.collect();
@@ -29,8 +30,9 @@ pub(super) fn image_input(
             false => format!(
                 "the model must have exactly one input without a rule, for the pictures; it has {} \
                  ({}): give the others a rule each, [fixed_inputs] NAME = number for a constant, \
-                 [[memory.state]] for an output that is fed back, [[memory.signal]] for the latest \
-                 steering, throttle, speed or yaw rate",
+                 [[memory.state]] for an output that is fed back, [[memory.signal]] for the network's \
+                 latest answers, [[measurement]] for what sensors measure (speed, yaw_rate), [command] \
+                 for what an operator sets",
                 names.len(),
                 names.join(", ")
             ),
@@ -156,6 +158,25 @@ pub(super) fn check_rules(
                 input.element_type,
                 input.shape,
                 rule.values.len()
+            );
+            return Err(source.error(&format!("{key}.values"), reason));
+        }
+    }
+    let numbers = recipe.measurement.iter().enumerate();
+    let numbers = numbers.map(|(index, rule)| {
+        let key = format!("measurement.{index}");
+        (key, &rule.input, rule.values.len())
+    });
+    let command = recipe.command.iter();
+    let command = command.map(|rule| ("command".to_owned(), &rule.input, rule.elements()));
+    for (key, name, wanted) in numbers.chain(command) {
+        let input = find(&graph.inputs, name, &format!("{key}.input"))?;
+        let elements: usize = input.shape.iter().product();
+        if input.element_type != ElementType::F32 || elements != wanted {
+            let reason = format!(
+                "`{}` is {} {:?}, and the recipe makes {wanted} element(s) of `values`: it must be float32 \
+                 with as many",
+                input.name, input.element_type, input.shape
             );
             return Err(source.error(&format!("{key}.values"), reason));
         }

@@ -1,9 +1,9 @@
-//! The samples that a model is calibrated and validated on: frames, with what its memory adds.
+//! The samples that a model is calibrated and validated on: frames, with what its other inputs get.
 
 use pilotage_engine::{Gate, GateResult, Output};
 
 use super::{CompileError, Model};
-use crate::frames::Frames;
+use crate::frames::{Frames, Taken};
 use crate::network::{Network, Rules, Told};
 use crate::progress::{Run, Stage};
 
@@ -12,17 +12,17 @@ use crate::progress::{Run, Stage};
 pub(super) struct HeldBack<'a> {
     /// Every sample on its own.
     pub(super) samples: &'a [&'a [u8]],
-    /// The frames of a model with a memory, in their sequences.
-    pub(super) sequences: &'a [Vec<&'a [u8]>],
+    /// The frames of a model with more inputs than a picture, in their sequences.
+    pub(super) sequences: &'a [Vec<Taken<'a>>],
 }
 
-/// Samples of a model with a memory, with the answers of fp32.
+/// Samples of a model with more inputs than a picture, with the answers of fp32.
 #[derive(Debug)]
 pub(super) struct Samples<'a> {
     pub(super) calibration: Vec<Told>,
     pub(super) held_back: Vec<Told>,
     /// The held-back frames in their sequences.
-    pub(super) sequences: Vec<Vec<&'a [u8]>>,
+    pub(super) sequences: Vec<Vec<Taken<'a>>>,
 }
 
 impl Samples<'_> {
@@ -37,8 +37,8 @@ fn samples(told: &[Told]) -> Vec<&[u8]> {
 }
 
 impl Model {
-    /// The samples of a model with a memory, as fp32 meets them: the answers of fp32 are its states
-    /// and signals.
+    /// The samples of a model with more inputs than a picture, as fp32 meets them: the answers of fp32
+    /// are its states and signals.
     pub(super) fn samples<'a>(
         &self,
         frames: &'a Frames,
@@ -46,7 +46,7 @@ impl Model {
         run: Run<'_>,
     ) -> Result<Samples<'a>, CompileError> {
         let [calibration, sequences] = frames.split_runs();
-        let told = |sequences: &[Vec<&[u8]>]| {
+        let told = |sequences: &[Vec<Taken<'_>>]| {
             let told = self.roll_out(
                 reference,
                 &self.outputs,
@@ -66,11 +66,11 @@ impl Model {
         &self,
         network: &Network,
         meanings: &[Output],
-        sequences: &[Vec<&[u8]>],
+        sequences: &[Vec<Taken<'_>>],
         run: Run<'_>,
     ) -> Result<Vec<Vec<Told>>, CompileError> {
         let rules = Rules {
-            memory: &self.recipe.memory,
+            inputs: &self.recipe.input_rules(),
             channels: self.recipe.input.colour.channels(),
             meanings,
         };

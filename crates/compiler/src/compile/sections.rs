@@ -1,6 +1,7 @@
 //! The sections of an engine file other than the plan.
 
 use pilotage_graph::{Graph, Node, Op, Tensor, TensorData};
+use pilotage_vehicle::Measurement;
 use sha2::{Digest, Sha256};
 
 use crate::frames::Frames;
@@ -36,11 +37,23 @@ pub(super) fn for_other_runtimes(mut graph: Graph) -> Graph {
     graph
 }
 
-/// SHA-256 of all frames, concatenated.
+/// SHA-256 of all frames, concatenated, and of the numbers that a network gets with them.
 pub(super) fn frames_digest(frames: &Frames) -> String {
     let mut digest = Sha256::new();
     for frame in &frames.pixels {
         digest.update(frame);
+    }
+    for numbers in &frames.numbers {
+        for measurement in Measurement::ALL {
+            let number = numbers.measured.get(measurement).unwrap_or(f32::NAN);
+            digest.update(number.to_le_bytes());
+        }
+        digest.update(
+            numbers
+                .command
+                .map_or(u64::MAX, |it| it as u64)
+                .to_le_bytes(),
+        );
     }
     hexadecimal(&digest.finalize())
 }

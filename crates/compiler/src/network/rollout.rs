@@ -1,19 +1,22 @@
-//! Runs a network with a memory on frames in the order of a drive.
+//! Runs a network with more inputs than a picture on frames in the order of a drive.
 
 use std::sync::Mutex;
 
+use std::time::Duration;
+
 use pilotage_engine::{
-    AxisOrder, ElementType, Inputs, Memory, Output, PictureForm, Port, TensorMut, TensorRef,
+    AxisOrder, ElementType, InputRules, Inputs, Output, PictureForm, Port, TensorMut, TensorRef,
 };
 
 use super::runner::Runner;
 use super::{Network, NetworkError, on_all_cores};
+use crate::frames::Taken;
 use crate::progress::Run;
 
 /// How a network's inputs follow from frames and answers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules<'a> {
-    pub(crate) memory: &'a Memory,
+    pub(crate) inputs: &'a InputRules,
     /// The channels of a picture.
     pub(crate) channels: usize,
     /// What the outputs mean.
@@ -38,7 +41,7 @@ impl Network {
     pub(crate) fn roll_out(
         &self,
         rules: Rules<'_>,
-        sequences: &[Vec<&[u8]>],
+        sequences: &[Vec<Taken<'_>>],
         run: Run<'_>,
     ) -> Result<Vec<Vec<Told>>, NetworkError> {
         run.pass(sequences.iter().map(Vec::len).sum());
@@ -58,22 +61,27 @@ impl Network {
 fn sequence(
     runner: &mut Runner,
     rules: Rules<'_>,
-    frames: &[&[u8]],
+    frames: &[Taken<'_>],
     run: Run<'_>,
 ) -> Result<Vec<Told>, NetworkError> {
     let mut inputs = sample_inputs(runner, rules)?;
     let mut told = Vec::with_capacity(frames.len());
     for frame in frames {
         if let TensorMut::I8(picture) = inputs.picture() {
-            if picture.len() != frame.len() {
+            if picture.len() != frame.pixels.len() {
                 return Err(NetworkError::Input {
                     expected: picture.len(),
-                    found: frame.len(),
+                    found: frame.pixels.len(),
                 });
             }
-            for (to, &pixel) in picture.iter_mut().zip(*frame) {
+            for (to, &pixel) in picture.iter_mut().zip(frame.pixels) {
                 *to = pixel.cast_signed();
             }
+        }
+        // Frames without a number that the network needs are refused when they are read.
+        let _ = inputs.measure(&frame.numbers.measured, Duration::ZERO);
+        if let Some(command) = frame.numbers.command {
+            inputs.command(command);
         }
         inputs.advance(false);
         let mut sample = match inputs.tensors().first() {
@@ -100,7 +108,7 @@ fn sample_inputs(runner: &Runner, rules: Rules<'_>) -> Result<Inputs, NetworkErr
         interleaved: true,
     };
     if let Some(first) = ports.first_mut() {
-        form.len = first.len() / rules.memory.pictures.max(1);
+        form.len = first.len() / rules.inputs.memory.pictures.max(1);
         *first = Port {
             element_type: ElementType::I8,
             layout: AxisOrder::Nhwc,
@@ -108,7 +116,7 @@ fn sample_inputs(runner: &Runner, rules: Rules<'_>) -> Result<Inputs, NetworkErr
         };
     }
     Ok(Inputs::new(
-        rules.memory,
+        rules.inputs,
         form,
         (&ports, outputs),
         rules.meanings,

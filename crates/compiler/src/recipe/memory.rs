@@ -1,7 +1,7 @@
 //! The rules that a recipe's `[memory]` must fulfil.
 
 use pilotage_config::{ConfigError, Source};
-use pilotage_engine::{AfterGap, MOST_INPUTS, MOST_PICTURES, Memory, PictureAxis, Start};
+use pilotage_engine::{AfterGap, MOST_INPUTS, MOST_PICTURES, Memory, PictureAxis};
 
 use super::{Precision, Recipe};
 
@@ -25,20 +25,31 @@ impl Recipe {
                 "is for a model with several pictures, states or signals".to_owned(),
             );
         }
-        if memory.names().count() >= MOST_INPUTS {
+        let rules = self.input_rules();
+        if rules.names().count() >= MOST_INPUTS {
             let most = MOST_INPUTS - 1;
-            return wrong(
-                "state",
-                format!("states and signals together must be {most} at most"),
+            let key = match self.measurement.is_empty() {
+                true => "memory.state",
+                false => "measurement",
+            };
+            let reason = format!(
+                "states, signals, measurements and the command together must be {most} inputs at most"
             );
+            return Err(source.error(key, reason));
         }
         self.check_states(memory, source)?;
         self.check_signals(memory, source)?;
+        self.check_numbers(source)?;
         let mut known: Vec<&str> = self.fixed_inputs.keys().map(String::as_str).collect();
-        for name in memory.names() {
+        for name in rules.names() {
             if known.contains(&name) {
+                let key = match memory.names().any(|it| it == name) {
+                    true => "memory",
+                    false if self.command.as_ref().is_some_and(|it| it.input == name) => "command",
+                    false => "measurement",
+                };
                 return Err(source.error(
-                    "memory",
+                    key,
                     format!("the model's input `{name}` has two rules; it can have one"),
                 ));
             }
@@ -58,11 +69,7 @@ impl Recipe {
                     "a state is fed back in floating point: use precision \"int8\"",
                 );
             }
-            let finite = match &state.start {
-                Start::All(number) => number.is_finite(),
-                Start::Each(numbers) => numbers.iter().all(|number| number.is_finite()),
-            };
-            if !finite {
+            if !state.start.is_finite() {
                 return wrong("start", "must be finite");
             }
             let others = &memory.state[..index];

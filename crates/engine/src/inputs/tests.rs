@@ -1,6 +1,7 @@
 use super::*;
 use crate::fill_inputs;
-use crate::memory::{SignalRule, Start, StateRule};
+use crate::memory::{ElementNumbers, SignalRule, StateRule};
+use crate::rules::{CommandRule, Missing};
 use crate::{AxisOrder, Meaning};
 
 fn port(name: &str, shape: &[usize], element_type: ElementType) -> Port {
@@ -52,7 +53,7 @@ fn stack(axis: PictureAxis, after_gap: AfterGap, form: PictureForm) -> Inputs {
         ..Memory::default()
     };
     let ports = [port("image", &[1, 8], ElementType::F32)];
-    Inputs::new(&memory, form, (&ports, &[]), &[]).unwrap()
+    Inputs::new(&memory.into(), form, (&ports, &[]), &[]).unwrap()
 }
 
 #[test]
@@ -115,7 +116,7 @@ fn recurrent() -> (Memory, [Port; 3], [Port; 2]) {
         state: vec![StateRule {
             input: "h".into(),
             output: "h_next".into(),
-            start: Start::Each(vec![0.25, -0.25]),
+            start: ElementNumbers::Each(vec![0.25, -0.25]),
         }],
         signal: vec![SignalRule {
             input: "car".into(),
@@ -140,7 +141,12 @@ fn recurrent() -> (Memory, [Port; 3], [Port; 2]) {
 #[test]
 fn states_and_signals_come_from_the_answers() {
     let (memory, ports, outputs) = recurrent();
-    let made = Inputs::new(&memory, INTERLEAVED, (&ports, &outputs), &[steering()]);
+    let made = Inputs::new(
+        &memory.clone().into(),
+        INTERLEAVED,
+        (&ports, &outputs),
+        &[steering()],
+    );
     let mut inputs = made.unwrap();
     let others = |inputs: &Inputs| {
         let tensors = inputs.tensors();
@@ -180,7 +186,12 @@ fn a_sample_fills_all_inputs() {
     assert!(fill_inputs(&sample[1..], INTERLEAVED, 128, &mut inputs).is_err());
 
     // The second part of a sample is what `Inputs` has at that frame.
-    let made = Inputs::new(&memory, INTERLEAVED, (&ports, &outputs), &[steering()]);
+    let made = Inputs::new(
+        &memory.clone().into(),
+        INTERLEAVED,
+        (&ports, &outputs),
+        &[steering()],
+    );
     let mut made = made.unwrap();
     made.advance(false);
     assert!(made.remember(&[0.0, 0.0, -1.5, 3.0]));
@@ -196,9 +207,14 @@ fn a_sample_fills_all_inputs() {
 fn ports_that_do_not_fit_are_named() {
     let (memory, ports, outputs) = recurrent();
     let message = |memory: &Memory, ports: &[Port]| {
-        Inputs::new(memory, INTERLEAVED, (ports, &outputs), &[steering()])
-            .unwrap_err()
-            .to_string()
+        Inputs::new(
+            &memory.clone().into(),
+            INTERLEAVED,
+            (ports, &outputs),
+            &[steering()],
+        )
+        .unwrap_err()
+        .to_string()
     };
     assert!(message(&memory, &ports[..2]).contains("`h` is missing"));
     let unknown = Memory::default();
@@ -209,11 +225,114 @@ fn ports_that_do_not_fit_are_named() {
     };
     assert!(message(&two, &ports).contains("must have 8"));
     let mut long = memory.clone();
-    long.state[0].start = Start::Each(vec![0.0]);
+    long.state[0].start = ElementNumbers::Each(vec![0.0]);
     assert!(message(&long, &ports).contains("`h` has another number"));
     let mut other = memory.clone();
     other.signal[0].values = vec![Meaning::Throttle];
     assert!(message(&other, &ports).contains("no output"));
     let many = vec![ports[0].clone(); 9];
     assert!(message(&memory, &many).contains("9 inputs"));
+}
+
+/// Speed and yaw rate, and a high-level command of three values.
+fn numbers(missing: Missing, encoding: CommandEncoding) -> (InputRules, Vec<Port>) {
+    let rules = InputRules {
+        measurements: vec![MeasurementRule {
+            input: "motion".into(),
+            values: vec![Measurement::YawRate, Measurement::Speed],
+            scale: ElementNumbers::Each(vec![0.5, 0.25]),
+            offset: ElementNumbers::All(1.0),
+            missing,
+            max_age_ms: 100.0,
+        }],
+        command: Some(CommandRule {
+            input: "turn".into(),
+            values: ["left", "straight", "right"].map(str::to_owned).to_vec(),
+            default: "straight".to_owned(),
+            encoding,
+        }),
+        ..InputRules::default()
+    };
+    let elements = rules.command.as_ref().unwrap().elements();
+    let ports = vec![
+        port("image", &[1, 4], ElementType::I8),
+        port("turn", &[1, elements], ElementType::F32),
+        port("motion", &[1, 2], ElementType::F32),
+    ];
+    (rules, ports)
+}
+
+#[test]
+fn measurements_and_commands_are_inputs() {
+    let (rules, ports) = numbers(Missing::default(), CommandEncoding::OneHot);
+    let mut inputs = Inputs::new(&rules, INTERLEAVED, (&ports, &[]), &[]).unwrap();
+    let mut measured = Measurements::default();
+    measured.set(Measurement::Speed, Some(4.0));
+    measured.set(Measurement::YawRate, Some(-3.0));
+    let age = Duration::from_millis(100);
+    inputs.measure(&measured, age).unwrap();
+    inputs.advance(false);
+    assert_eq!(floats(inputs.tensors()[1]), [0.0, 1.0, 0.0]);
+    assert_eq!(floats(inputs.tensors()[2]), [-0.5, 2.0]);
+    inputs.command(2);
+    // A memory that starts anew forgets neither.
+    inputs.reset();
+    inputs.advance(false);
+    assert_eq!(floats(inputs.tensors()[1]), [0.0, 0.0, 1.0]);
+    assert_eq!(floats(inputs.tensors()[2]), [-0.5, 2.0]);
+
+    let (rules, ports) = numbers(Missing::default(), CommandEncoding::Index);
+    let mut inputs = Inputs::new(&rules, INTERLEAVED, (&ports, &[]), &[]).unwrap();
+    assert_eq!(floats(inputs.tensors()[1]), [1.0]);
+    inputs.command(2);
+    assert_eq!(floats(inputs.tensors()[1]), [2.0]);
+}
+
+#[test]
+fn a_missing_measurement_follows_its_rule() {
+    let (rules, ports) = numbers(Missing::default(), CommandEncoding::OneHot);
+    let mut inputs = Inputs::new(&rules, INTERLEAVED, (&ports, &[]), &[]).unwrap();
+    let mut measured = Measurements::default();
+    measured.set(Measurement::YawRate, Some(-3.0));
+    let unknown = Unmeasured {
+        measurement: Measurement::Speed,
+        age: None,
+    };
+    assert_eq!(inputs.measure(&measured, Duration::ZERO), Err(unknown));
+    measured.set(Measurement::Speed, Some(f32::INFINITY));
+    assert_eq!(inputs.measure(&measured, Duration::ZERO), Err(unknown));
+    measured.set(Measurement::Speed, Some(4.0));
+    let age = Duration::from_millis(101);
+    let old = Unmeasured {
+        measurement: Measurement::YawRate,
+        age: Some(age),
+    };
+    assert_eq!(inputs.measure(&measured, age), Err(old));
+
+    let (rules, ports) = numbers(Missing::Number(8.0), CommandEncoding::OneHot);
+    let mut inputs = Inputs::new(&rules, INTERLEAVED, (&ports, &[]), &[]).unwrap();
+    inputs.measure(&measured, age).unwrap();
+    assert_eq!(floats(inputs.tensors()[2]), [5.0, 3.0]);
+}
+
+#[test]
+fn rules_of_numbers_that_do_not_fit_are_named() {
+    let (rules, ports) = numbers(Missing::default(), CommandEncoding::OneHot);
+    let message = |rules: &InputRules, ports: &[Port]| {
+        let made = Inputs::new(rules, INTERLEAVED, (ports, &[]), &[]);
+        made.unwrap_err().to_string()
+    };
+    assert!(message(&rules, &ports[..2]).contains("`motion` is missing"));
+    let mut other = rules.clone();
+    other.measurements[0].values.pop();
+    assert!(message(&other, &ports).contains("`motion` has another number"));
+    let mut other = rules.clone();
+    other.measurements[0].scale = ElementNumbers::Each(vec![1.0]);
+    assert!(message(&other, &ports).contains("`motion` has another number"));
+    let mut other = rules.clone();
+    other.command.as_mut().unwrap().default = "back".to_owned();
+    assert!(message(&other, &ports).contains("`turn` does not fit"));
+    let mut other = rules.clone();
+    other.command = None;
+    assert!(message(&other, &ports).contains("`turn` has no rule"));
 }

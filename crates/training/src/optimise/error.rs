@@ -27,9 +27,10 @@ pub enum OptimiseError {
          qat (docs/training.md lists them)"
     )]
     NoStrategy,
-    /// The network has a memory.
+    /// The network gets more than a picture.
     #[error(
-        "a network with a memory ([memory] in the recipe) is not trained here; float32, float16, \
+        "a network with more inputs than a picture ([memory], [[measurement]] or [command] in the recipe) is not \
+         trained here; float32, float16, \
          int8, int8-dynamic, int8-integer, int8-mixed and int4 need no training"
     )]
     Memory,

@@ -9,7 +9,7 @@ use pilotage_compiler::{
     RecipeOutput, ThrottleRecipe, WeightsRecipe,
 };
 use pilotage_config::{ConfigError, FileKind, LONGEST_FILE, ReadError, Source, read};
-use pilotage_engine::{Memory, TensorRtRecipe};
+use pilotage_engine::{CommandRule, MeasurementRule, Memory, TensorRtRecipe};
 use pilotage_learning::RangeUpdate;
 use pilotage_vehicle::Domain;
 use pilotage_vision::Preprocess;
@@ -157,6 +157,10 @@ struct File {
     #[serde(default)]
     memory: Memory,
     #[serde(default)]
+    measurement: Vec<MeasurementRule>,
+    #[serde(default)]
+    command: Option<CommandRule>,
+    #[serde(default)]
     fixed_inputs: BTreeMap<String, FixedInput>,
     #[serde(default)]
     output: Vec<RecipeOutput>,
@@ -207,6 +211,8 @@ impl OptimiseRecipe {
             input: content.input,
             memory: content.memory,
             decoder: content.decoder,
+            measurement: content.measurement,
+            command: content.command,
             fixed_inputs: content.fixed_inputs,
             output: content.output,
             calibration: Some(content.calibration.unwrap_or_else(any)),
