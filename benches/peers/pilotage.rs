@@ -187,7 +187,7 @@ fn time_engine(options: &Engines) -> Result<String> {
 fn time_camera(options: &Engines, format: &str, vision_only: bool) -> Result<String> {
     let format: PixelFormat = serde_json::from_value(format.into())?;
     let (bundle, mut engine) = load(options)?;
-    let preprocess: Preprocess = serde_json::from_value(bundle.manifest.preprocessing)?;
+    let preprocess: Preprocess = serde_json::from_value(bundle.manifest.preprocessing.clone())?;
     let mut decoder = Decoder::of(&bundle.manifest)?;
     decoder.bind(engine.outputs())?;
     let mut vision = Vision::new(&preprocess, CAMERA.0, CAMERA.1, format)?;

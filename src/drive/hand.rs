@@ -187,8 +187,10 @@ impl HandDriver {
         let request = hand.request(now);
         let requests = requests(&mut self.operator, &mut self.link);
         self.actions.apply(presses, requests, &say);
-        let commands = self.commands.as_deref();
-        high_level::press(commands, &self.config.commands, presses.command, &say);
+        if let Some(config) = &self.config {
+            let commands = self.commands.as_deref();
+            high_level::press(commands, &config.commands, presses.command, &say);
+        }
         while let Some(notice) = hand.notice(now, true) {
             say(&notice.to_string());
         }

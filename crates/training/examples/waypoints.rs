@@ -97,7 +97,7 @@ fn example(seed: u64) -> Example {
     let circuit = Circuit::random(random.below(200) as u64);
     let s = random.range(0.0, circuit.length());
     let start = [s, random.range(-0.6, 0.6), random.range(-0.4, 0.4)];
-    let mut drive = Drive::new(&conditions(circuit, start, seed)).expect("a camera that fits");
+    let mut drive = Drive::new(&conditions(circuit, start, seed), 1).expect("a camera that fits");
     drive.look().expect("a picture");
     let circuit = drive.world.circuit();
     let pose = drive.world.pose();
@@ -106,7 +106,7 @@ fn example(seed: u64) -> Example {
         let ahead = circuit.point(s + SPACING * (index + 1) as f64);
         point.copy_from_slice(&seen_from(pose, ahead));
     }
-    (drive.picture, points)
+    (drive.picture().to_vec(), points)
 }
 
 /// A point in the axes of a car: metres ahead and to the left.
@@ -175,12 +175,12 @@ fn drive(recipe: &Path) {
     let mut answer = vec![0.0; outputs.iter().map(|it| it.1).sum()];
     for circuit in UNSEEN..UNSEEN + CIRCUITS {
         let conditions = conditions(Circuit::random(circuit), [0.0; 3], circuit);
-        let mut drive = Drive::new(&conditions).expect("a camera that fits");
+        let mut drive = Drive::new(&conditions, 1).expect("a camera that fits");
         let (mut frames, mut off) = (0_u32, 0.0);
         while drive.world.outcome().is_none() {
             drive.look().expect("a picture");
             let form = preprocess.picture_form();
-            fill_inputs(&drive.picture, form, 0, &mut inputs).expect("an input that fits");
+            fill_inputs(drive.picture(), form, 0, &mut inputs).expect("an input that fits");
             let tensors: Vec<_> = inputs.iter().map(Buffer::as_ref).collect();
             let view = pilotage_engine::TensorMut::F32(&mut answer);
             engine.infer(&tensors, &mut [view]).expect("an answer");

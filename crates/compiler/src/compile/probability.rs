@@ -56,7 +56,7 @@ fn classes(graph: &Graph, name: &str) -> Option<usize> {
                 let axes = graph.value(value).shape.get(*axis..*end_axis)?;
                 return Some(axes.iter().product());
             }
-            Op::Identity | Op::Reshape { .. } => value = *node.inputs.first()?,
+            Op::Identity | Op::Reshape => value = *node.inputs.first()?,
             _ => return None,
         }
     }

@@ -179,7 +179,7 @@ fn a_path_is_compared_by_what_it_commands() {
             look_ahead_time: 0.0,
             least_points: 2,
         },
-        speed: crate::PathSpeed::Period(0.5),
+        speed: PathSpeed::Period(0.5),
     };
     let frame = |points: [f32; 3]| [&points[..], &[0.0, 0.0]].concat();
     let reference = vec![frame([0.0, 0.0, 0.0]), frame([0.0, 1.0, 2.0])];
