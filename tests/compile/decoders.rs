@@ -53,7 +53,7 @@ fn a_network_that_answers_with_a_mask_drives_a_lap() {
     let out = run(folder, &["compile", "path.toml"]).unwrap();
     assert!(out.contains("curvature") && out.contains("mask"), "{out}");
     let shown = run(folder, &["inspect", "path.engine"]).unwrap();
-    assert!(shown.contains("mask mask 80x30, 1.2 m ahead"), "{shown}");
+    assert!(shown.contains("mask path 80x30, 1.2 m ahead"), "{shown}");
     assert!(shown.contains("constant 3"), "{shown}");
     let report: Value = serde_json::from_str(&run(folder, &DRIVE).unwrap()).unwrap();
     assert_eq!(report["completed"], true, "{report}");

@@ -285,7 +285,7 @@ fn progress_and_the_choice_of_frames_are_reported() {
     for stage in [
         "reading: 18 frames, ",
         "fp32 answers: 2 frames, ",
-        "calibration: 3 passes, ",
+        "calibration: 2 passes, ",
         "search: ",
         "gate: 2 passes, ",
         "layers: ",

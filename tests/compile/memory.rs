@@ -47,7 +47,7 @@ fn a_network_with_a_memory_drives_a_lap() {
     let film = ["film", "frames", "a.gif", "--engine=memory.engine"];
     let frames = concat!(env!("CARGO_MANIFEST_DIR"), "/engines/frames");
     let refused = run(&[film[0], frames, film[2], film[3]]).unwrap_err();
-    assert!(refused.contains("has a memory"), "{refused}");
+    assert!(refused.contains("gets more than one picture"), "{refused}");
 
     // Without a frame its memory is not valid, if the recipe says so. What was measured is reused.
     let recipe = fs::read_to_string(folder.path().join("memory.toml")).unwrap();

@@ -3,7 +3,8 @@
 mod cause;
 mod stages;
 
-use crate::entry::{Detail, EndKind, Frame, Guard, Stop};
+use crate::detail::Detail;
+use crate::entry::{EndKind, Frame, Guard, Stop};
 use crate::window::Window;
 
 pub use cause::Cause;

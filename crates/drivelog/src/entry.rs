@@ -1,10 +1,11 @@
 //! The entries of a log. Each is one JSON message; times are milliseconds on the drive's clock.
 
 use pilotage_guard_policy::StopReason;
-use pilotage_tap::{FaultDetail, FrameRecord, GuardState, Simulated, flags};
+use pilotage_tap::{FrameRecord, GuardState, Simulated, flags};
 use pilotage_vehicle::Fault;
 use serde::{Deserialize, Serialize};
 
+use crate::detail::Detail;
 use crate::measured::Measured;
 use crate::number;
 
@@ -154,59 +155,6 @@ impl Stop {
             Self::Unknown => return "a reason that this version does not know".to_owned(),
         };
         reason.to_string()
-    }
-}
-
-/// What exactly failed when no command was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Detail {
-    /// The camera gave no frame in time.
-    NoFrame,
-    /// The camera was unplugged, ended or failed.
-    CameraGone,
-    /// The same picture again and again.
-    FrozenPicture,
-    /// Black pictures.
-    BlackPicture,
-    /// A frame cannot be used.
-    BadFrame,
-    /// The engine or its device did not answer in time.
-    EngineLate,
-    /// The engine's answer is not a number.
-    NotFinite,
-    /// The engine failed in another way.
-    EngineFailed,
-    /// The guard has ended.
-    GuardGone,
-    /// The guard does not answer.
-    GuardSilent,
-    /// The engine's answer is no path that the car can follow.
-    NoPath,
-    /// A number that the network gets was not measured, or too long ago.
-    NoMeasurement,
-    /// A detail that this version does not know.
-    #[serde(other)]
-    Unknown,
-}
-
-impl From<FaultDetail> for Detail {
-    fn from(detail: FaultDetail) -> Self {
-        match detail {
-            FaultDetail::NoFrame => Self::NoFrame,
-            FaultDetail::CameraGone => Self::CameraGone,
-            FaultDetail::FrozenPicture => Self::FrozenPicture,
-            FaultDetail::BlackPicture => Self::BlackPicture,
-            FaultDetail::BadFrame => Self::BadFrame,
-            FaultDetail::EngineLate => Self::EngineLate,
-            FaultDetail::NotFinite => Self::NotFinite,
-            FaultDetail::EngineFailed => Self::EngineFailed,
-            FaultDetail::GuardGone => Self::GuardGone,
-            FaultDetail::GuardSilent => Self::GuardSilent,
-            FaultDetail::NoPath => Self::NoPath,
-            FaultDetail::NoMeasurement => Self::NoMeasurement,
-            _ => Self::Unknown,
-        }
     }
 }
 

@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod buffer;
+mod detail;
 mod diagnosis;
 mod entry;
 mod jpeg;
@@ -31,10 +32,10 @@ mod time;
 mod window;
 mod write;
 
+pub use detail::Detail;
 pub use diagnosis::{Before, Cause, Diagnosis, Stage, StageTimes};
 pub use entry::{
-    Car, Detail, End, EndKind, Entry, Frame, Guard, Level, Message, Pause, PauseKind, Picture,
-    Start, Stop,
+    Car, End, EndKind, Entry, Frame, Guard, Level, Message, Pause, PauseKind, Picture, Start, Stop,
 };
 pub use jpeg::jpeg;
 pub use logger::{Keep, Logger, Settings};

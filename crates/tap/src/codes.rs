@@ -201,6 +201,6 @@ mod tests {
             assert_eq!(FaultDetail::of_code(detail.code()), Some(detail));
         }
         assert_eq!(FaultDetail::of_code(0), None);
-        assert_eq!(FaultDetail::of_code(12), None);
+        assert_eq!(FaultDetail::of_code(13), None);
     }
 }

@@ -128,7 +128,8 @@ fn check(network: &mut Network, samples: usize, seed: u64, what: &str) {
         let coarse = (at(1.0) - at(-1.0)) / f64::from(2.0 * step);
         let fine = (at(0.5) - at(-0.5)) / f64::from(step);
         let found = (4.0 * fine - coarse) / 3.0;
-        let tolerance = 2e-4 + 5e-3 * norm;
+        // The losses have the rounding of float32, which the small step enlarges.
+        let tolerance = 2e-4 + 1e-2 * norm;
         assert!(
             (found - expected).abs() < tolerance,
             "{what}: {found} by differences, {expected} by the backward pass, norm {norm}"
