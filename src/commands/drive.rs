@@ -64,7 +64,7 @@ pub struct Options {
     /// browser's gamepad
     #[arg(long, conflicts_with_all = ["engine", "engine_backend", "frames", "by_hand"])]
     pub by_page: bool,
-    /// The high-level command at the start, such as left, for an engine with [command] in its recipe or a
+    /// The high-level command at the start, such as left, for an engine with `[command]` in its recipe or a
     /// recording by hand; `pilotage command` sets another while it drives
     #[arg(long, value_name = "NAME")]
     pub command: Option<String>,
