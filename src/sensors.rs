@@ -93,7 +93,7 @@ impl Sensors for SimulatedSensors {
     }
 }
 
-/// The numbers of a recording, which whoever reads it puts here for each picture.
+/// The numbers of a recording, which its reader puts here for each picture.
 #[derive(Debug, Clone, Default)]
 pub struct RecordedSensors(Rc<Cell<Measurements>>);
 

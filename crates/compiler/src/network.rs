@@ -5,7 +5,7 @@ mod rollout;
 mod runner;
 
 pub(crate) use parallel::on_all_cores;
-pub(crate) use rollout::{Rules, Told};
+pub(crate) use rollout::{RolledOut, Rules};
 pub(crate) use runner::{EXACT, SampleInputs};
 use runner::{Observed, Runner};
 

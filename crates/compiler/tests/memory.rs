@@ -11,10 +11,12 @@ use pilotage_engine::{
     Buffer, Bundle, CpuEngine, CpuOptions, Engine, Inputs, PictureForm, Port, TensorMut, TensorRef,
     ValidationSet,
 };
-use pilotage_graph::{
-    ElementType, Gemm, Graph, GraphBuilder, Op, Reduction, Tensor, TensorType, ValueId,
-};
+use pilotage_graph::{ElementType, Graph, GraphBuilder, Op, Reduction, TensorType};
 use tempfile::TempDir;
+
+mod formula;
+
+use formula::layer;
 
 const WIDTH: usize = 12;
 const HEIGHT: usize = 8;
@@ -25,7 +27,7 @@ const SEEN: [[f32; 6]; 2] = [
     [0.2, 0.3, -0.6, 0.5, 0.1, 0.4],
 ];
 const KEPT: [[f32; 2]; 2] = [[0.6, -0.2], [0.1, 0.5]];
-const TOLD: [f32; 2] = [0.3, -0.4];
+const GIVEN: [f32; 2] = [0.3, -0.4];
 
 /// How two pictures lie in the network's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +113,7 @@ frames = "frames"
     }
 }
 
-/// `drive = tanh(SEEN * means + KEPT * h + TOLD * car)`, `h_next = drive`. The state is the first input.
+/// `drive = tanh(SEEN * means + KEPT * h + GIVEN * car)`, `h_next = drive`. The state is the first input.
 fn network(form: Form) -> Graph {
     let mut b = GraphBuilder::new("memory");
     let float = |shape: &[usize]| TensorType::new(ElementType::F32, shape);
@@ -125,23 +127,11 @@ fn network(form: Form) -> Graph {
     };
     let means = b.node("mean", mean, &[pictures]).unwrap();
     let means = b.node("flat", Op::Flatten { axis: 1 }, &[means]).unwrap();
-    let layer = |b: &mut GraphBuilder, name: &str, x: ValueId, weights: Vec<f32>| {
-        let inputs = weights.len() / 2;
-        let weights = Tensor::new([2, inputs], weights).unwrap();
-        let weights = b.constant(format!("{name}.weight"), weights).unwrap();
-        let gemm = Gemm {
-            alpha: 1.0,
-            beta: 1.0,
-            transpose_a: false,
-            transpose_b: true,
-        };
-        b.node(name, Op::Gemm(gemm), &[x, weights]).unwrap()
-    };
     let seen = layer(&mut b, "seen", means, SEEN.concat());
     let kept = layer(&mut b, "kept", h, KEPT.concat());
-    let told = layer(&mut b, "told", car, TOLD.to_vec());
+    let given = layer(&mut b, "given", car, GIVEN.to_vec());
     let sum = b.node("sum", Op::Add, &[seen, kept]).unwrap();
-    let sum = b.node("all", Op::Add, &[sum, told]).unwrap();
+    let sum = b.node("all", Op::Add, &[sum, given]).unwrap();
     let drive = b.node("tanh", Op::Tanh, &[sum]).unwrap();
     b.output("drive", drive).unwrap();
     let next = b.node("next", Op::Identity, &[drive]).unwrap();
@@ -203,8 +193,9 @@ fn expected(frames: &[RgbImage], gaps: &[usize]) -> Vec<[f64; 2]> {
         let seen = [before.unwrap_or(now), now].concat();
         let dot =
             |a: &[f32], b: &[f64]| -> f64 { a.iter().zip(b).map(|(&a, b)| f64::from(a) * b).sum() };
-        let unit =
-            |i: usize| (dot(&SEEN[i], &seen) + dot(&KEPT[i], &h) + f64::from(TOLD[i]) * car).tanh();
+        let unit = |i: usize| {
+            (dot(&SEEN[i], &seen) + dot(&KEPT[i], &h) + f64::from(GIVEN[i]) * car).tanh()
+        };
         h = [unit(0), unit(1)];
         car = 0.5 * (0.5 * h[1] + 0.25) + 0.125;
         before = Some(now);

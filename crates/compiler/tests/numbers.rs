@@ -13,11 +13,13 @@ use pilotage_compiler::compile;
 use pilotage_engine::{
     Bundle, CpuEngine, CpuOptions, Engine, Inputs, PictureForm, TensorMut, ValidationSet,
 };
-use pilotage_graph::{
-    ElementType, Gemm, Graph, GraphBuilder, Op, Reduction, Tensor, TensorType, ValueId,
-};
+use pilotage_graph::{ElementType, Graph, GraphBuilder, Op, Reduction, TensorType};
 use pilotage_vehicle::{Measurement, Measurements};
 use tempfile::TempDir;
+
+mod formula;
+
+use formula::layer;
 
 const WIDTH: usize = 12;
 const HEIGHT: usize = 8;
@@ -77,18 +79,6 @@ fn network() -> Graph {
         keep_dims: false,
     };
     let means = b.node("mean", mean, &[picture]).unwrap();
-    let layer = |b: &mut GraphBuilder, name: &str, x: ValueId, weights: Vec<f32>| {
-        let inputs = weights.len() / 2;
-        let weights = Tensor::new([2, inputs], weights).unwrap();
-        let weights = b.constant(format!("{name}.weight"), weights).unwrap();
-        let gemm = Gemm {
-            alpha: 1.0,
-            beta: 1.0,
-            transpose_a: false,
-            transpose_b: true,
-        };
-        b.node(name, Op::Gemm(gemm), &[x, weights]).unwrap()
-    };
     let seen = layer(&mut b, "seen", means, SEEN.concat());
     let measured = layer(&mut b, "measured", motion, MEASURED.concat());
     let commanded = layer(&mut b, "commanded", turn, COMMANDED.concat());

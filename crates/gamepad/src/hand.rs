@@ -175,11 +175,10 @@ impl Hand {
         }
     }
 
-    /// The same hand, whose stop button needs no test.
-    pub(super) const fn with_tested_stop(mut self) -> Self {
+    /// The stop button needs no test.
+    pub(super) const fn trust_stop(&mut self) {
         self.stop_tested = true;
         self.noticed.stop_known();
-        self
     }
 
     /// Whether the gamepad's state must be queried; pass the result to [`know`](Self::know).

@@ -104,14 +104,17 @@ impl Gamepad {
     /// Fails if the gamepad does not exist, may not be read, or lacks an axis or a button.
     pub fn open(config: &GamepadConfig, limits: &Limits) -> Result<Self, GamepadError> {
         let (source, mapping) = devices::open(config)?;
+        Ok(Self::over(source, mapping, config, limits))
+    }
+
+    fn over(source: AnySource, mapping: Mapping, config: &GamepadConfig, limits: &Limits) -> Self {
         let ranges = mapping.axes().map(|axis| source.range(axis));
-        let hand = Hand::new(config, &mapping, ranges, limits);
-        Ok(Self {
+        Self {
+            hand: Hand::new(config, &mapping, ranges, limits),
             source,
             mapping,
             batch: ArrayVec::new(),
-            hand,
-        })
+        }
     }
 
     /// A description in one line.

@@ -6,17 +6,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use arrayvec::ArrayVec;
 use evdev::{EventType, SynchronizationCode};
 use pilotage_guard_policy::Limits;
 use pilotage_vehicle::Time;
 
 use super::Gamepad;
 use super::config::GamepadConfig;
-use super::hand::Hand;
 use super::mapping::Mapping;
 use super::records::{RECORD, Records};
-use super::source::Source;
 
 /// After this long without a record the car is commanded to stand still.
 const SILENCE: Duration = Duration::from_millis(250);
@@ -86,19 +83,14 @@ impl Gamepad {
     /// Fails if the pipe cannot be set to reads that do not wait.
     pub fn of_page(pipe: OwnedFd, limits: &Limits) -> io::Result<Self> {
         let source = Records::over(pipe, "the page", OLDEST)?;
-        let mapping = Mapping::default();
         let config = GamepadConfig {
             dead_zone: DEAD_ZONE,
             silence: SILENCE,
             ..GamepadConfig::default()
         };
-        let ranges = mapping.axes().map(|axis| source.range(axis));
-        Ok(Self {
-            // The page's STOP does not depend on this pipe.
-            hand: Hand::new(&config, &mapping, ranges, limits).with_tested_stop(),
-            source: Box::new(source),
-            mapping,
-            batch: ArrayVec::new(),
-        })
+        let mut pad = Self::over(Box::new(source), Mapping::default(), &config, limits);
+        // The page's STOP does not depend on this pipe.
+        pad.hand.trust_stop();
+        Ok(pad)
     }
 }

@@ -66,7 +66,7 @@ impl Wheel {
         self.holder.subscribe()
     }
 
-    /// Presses and releases the stop button, whoever holds the wheel.
+    /// Presses and releases the stop button, whichever page holds the wheel.
     pub(crate) fn stop(&self) {
         self.write(PageState {
             stop: true,

@@ -4,7 +4,7 @@ use pilotage_engine::{Gate, GateResult, Output};
 
 use super::{CompileError, Model};
 use crate::frames::{Frames, Taken};
-use crate::network::{Network, Rules, Told};
+use crate::network::{Network, RolledOut, Rules};
 use crate::progress::{Run, Stage};
 
 /// What is held back from calibration.
@@ -19,8 +19,8 @@ pub(super) struct HeldBack<'a> {
 /// Samples of a model with more inputs than a picture, with the answers of fp32.
 #[derive(Debug)]
 pub(super) struct Samples<'a> {
-    pub(super) calibration: Vec<Told>,
-    pub(super) held_back: Vec<Told>,
+    pub(super) calibration: Vec<RolledOut>,
+    pub(super) held_back: Vec<RolledOut>,
     /// The held-back frames in their sequences.
     pub(super) sequences: Vec<Vec<Taken<'a>>>,
 }
@@ -32,8 +32,8 @@ impl Samples<'_> {
     }
 }
 
-fn samples(told: &[Told]) -> Vec<&[u8]> {
-    told.iter().map(|it| &it.sample[..]).collect()
+fn samples(rolled_out: &[RolledOut]) -> Vec<&[u8]> {
+    rolled_out.iter().map(|it| &it.sample[..]).collect()
 }
 
 impl Model {
@@ -46,18 +46,18 @@ impl Model {
         run: Run<'_>,
     ) -> Result<Samples<'a>, CompileError> {
         let [calibration, sequences] = frames.split_runs();
-        let told = |sequences: &[Vec<Taken<'_>>]| {
-            let told = self.roll_out(
+        let rolled_out = |sequences: &[Vec<Taken<'_>>]| {
+            let rolled_out = self.roll_out(
                 reference,
                 &self.outputs,
                 sequences,
                 run.of(Stage::Reference),
             );
-            told.map(|runs| runs.into_iter().flatten().collect())
+            rolled_out.map(|runs| runs.into_iter().flatten().collect())
         };
         Ok(Samples {
-            calibration: told(&calibration)?,
-            held_back: told(&sequences)?,
+            calibration: rolled_out(&calibration)?,
+            held_back: rolled_out(&sequences)?,
             sequences,
         })
     }
@@ -68,14 +68,14 @@ impl Model {
         meanings: &[Output],
         sequences: &[Vec<Taken<'_>>],
         run: Run<'_>,
-    ) -> Result<Vec<Vec<Told>>, CompileError> {
+    ) -> Result<Vec<Vec<RolledOut>>, CompileError> {
         let rules = Rules {
             inputs: &self.recipe.input_rules(),
             channels: self.recipe.input.colour.channels(),
             meanings,
         };
-        let told = network.roll_out(rules, sequences, run);
-        told.map_err(|reason| self.error(reason))
+        let rolled_out = network.roll_out(rules, sequences, run);
+        rolled_out.map_err(|reason| self.error(reason))
     }
 
     /// The errors of `network`, a form of the model, on what is held back; see [`Gate::results`].
@@ -93,8 +93,12 @@ impl Model {
         let answers = match self.recipe.memory.depends_on_answers() {
             true => {
                 let meanings = self.outputs_in(units);
-                let told = self.roll_out(network, &meanings, held_back.sequences, run)?;
-                told.into_iter().flatten().map(|it| it.answer).collect()
+                let rolled_out = self.roll_out(network, &meanings, held_back.sequences, run)?;
+                rolled_out
+                    .into_iter()
+                    .flatten()
+                    .map(|it| it.answer)
+                    .collect()
             }
             false => {
                 let answers = network.answers_observed(held_back.samples, run);

@@ -29,6 +29,19 @@ fn net() -> Graph {
     b.finish().unwrap()
 }
 
+/// The quantized network, with the ranges that `frames` reach.
+fn int8(graph: &Graph, frames: &[&[u8]]) -> Graph {
+    let options = QuantizeOptions {
+        form: Form::Int8,
+        float_layers: Default::default(),
+        one_scale: Default::default(),
+    };
+    let values = values(graph, &options).unwrap();
+    let method = Method::MinMax;
+    let ranges = calibrate(graph, false, &values, frames, method, Run::ALONE).unwrap();
+    quantize(graph, &ranges, &options).unwrap().0
+}
+
 #[test]
 fn the_mean_of_every_unit_is_as_before_quantization() {
     let graph = net();
@@ -36,22 +49,7 @@ fn the_mean_of_every_unit_is_as_before_quantization() {
         .map(|f| (0..16_u8).map(|i| 150 + f + i * 3).collect())
         .collect();
     let frames: Vec<&[u8]> = pixels.iter().map(|frame| &frame[..]).collect();
-    let options = QuantizeOptions {
-        form: Form::Int8,
-        float_layers: Default::default(),
-        one_scale: Default::default(),
-    };
-    let to_calibrate = values(&graph, &options).unwrap();
-    let ranges = calibrate(
-        &graph,
-        false,
-        &to_calibrate,
-        &frames,
-        Method::MinMax,
-        Run::ALONE,
-    )
-    .unwrap();
-    let (quantized, _) = quantize(&graph, &ranges, &options).unwrap();
+    let quantized = int8(&graph, &frames);
     let (corrected, count) =
         correct_biases(&graph, &quantized, false, &frames, Run::ALONE).unwrap();
     assert_eq!(count, 1);
@@ -127,15 +125,7 @@ fn segments_give_the_means_of_the_whole_network() {
     let picture = |frame: usize| (0..192).map(move |i| ((i * 31 + frame * 77) % 256) as u8);
     let pixels: Vec<Vec<u8>> = (0..5).map(|frame| picture(frame).collect()).collect();
     let frames: Vec<&[u8]> = pixels.iter().map(|frame| &frame[..]).collect();
-    let options = QuantizeOptions {
-        form: Form::Int8,
-        float_layers: Default::default(),
-        one_scale: Default::default(),
-    };
-    let values = values(&graph, &options).unwrap();
-    let method = Method::MinMax;
-    let ranges = calibrate(&graph, false, &values, &frames, method, Run::ALONE).unwrap();
-    let (mut quantized, _) = quantize(&graph, &ranges, &options).unwrap();
+    let mut quantized = int8(&graph, &frames);
     let layers = layers(&graph, &quantized);
     assert_eq!(layers.len(), 4);
     let mut segments = Segments::new(&quantized, false, &frames);

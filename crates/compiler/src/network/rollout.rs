@@ -25,7 +25,7 @@ pub(crate) struct Rules<'a> {
 
 /// A frame as a network with a memory got it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Told {
+pub(crate) struct RolledOut {
     /// The sample: see [`Network`].
     pub(crate) sample: Vec<u8>,
     /// The network's answer, all outputs concatenated.
@@ -43,14 +43,14 @@ impl Network {
         rules: Rules<'_>,
         sequences: &[Vec<Taken<'_>>],
         run: Run<'_>,
-    ) -> Result<Vec<Vec<Told>>, NetworkError> {
+    ) -> Result<Vec<Vec<RolledOut>>, NetworkError> {
         run.pass(sequences.iter().map(Vec::len).sum());
         let done = Mutex::new(vec![Vec::new(); sequences.len()]);
         let new = || Runner::new(self);
         on_all_cores(sequences.len(), new, |runner, index| {
-            let told = sequence(runner, rules, &sequences[index], run)?;
+            let rolled_out = sequence(runner, rules, &sequences[index], run)?;
             if let Ok(mut done) = done.lock() {
-                done[index] = told;
+                done[index] = rolled_out;
             }
             Ok(())
         })?;
@@ -63,9 +63,9 @@ fn sequence(
     rules: Rules<'_>,
     frames: &[Taken<'_>],
     run: Run<'_>,
-) -> Result<Vec<Told>, NetworkError> {
+) -> Result<Vec<RolledOut>, NetworkError> {
     let mut inputs = sample_inputs(runner, rules)?;
-    let mut told = Vec::with_capacity(frames.len());
+    let mut rolled_out = Vec::with_capacity(frames.len());
     for frame in frames {
         if let TensorMut::I8(picture) = inputs.picture() {
             if picture.len() != frame.pixels.len() {
@@ -92,10 +92,10 @@ fn sequence(
         runner.run(&sample)?;
         let answer = runner.answer();
         inputs.remember(&answer);
-        told.push(Told { sample, answer });
+        rolled_out.push(RolledOut { sample, answer });
         run.frame();
     }
-    Ok(told)
+    Ok(rolled_out)
 }
 
 /// Inputs whose first tensor is the pictures of a sample: bytes of interleaved channels.
