@@ -6,6 +6,7 @@
 mod camera;
 mod circuit;
 mod gamepad;
+mod imu;
 mod range;
 mod settings;
 mod validate;
@@ -25,11 +26,13 @@ use pilotage_simulator::{
 use pilotage_vehicle::Mixer;
 use tensorrt_rs::{Transfer, Wait};
 
+use crate::sensors::ImuConfig;
 use crate::signature::Trust;
 use crate::simulation::{Latency, Pace};
 use pilotage_gamepad::GamepadConfig;
 
 pub use gamepad::GamepadSettings;
+pub use imu::ImuSettings;
 pub use settings::{
     BackendKind, CameraSettings, CarPreset, CarSettings, ControlSetting, EngineSettings, GpuMemory,
     Kind, LogKeep, LogSettings, MixerSettings, OnGpuFailure, Settings, SimulatorSettings,
@@ -74,6 +77,8 @@ pub struct Car {
     pub origin: Origin,
     /// The operator's gamepad, if car.toml has one.
     pub gamepad: Option<GamepadConfig>,
+    /// The inertial unit of a physical car, if car.toml has one.
+    pub imu: Option<ImuConfig>,
     /// The drive log.
     pub log: LogConfig,
 }

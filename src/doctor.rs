@@ -4,6 +4,7 @@ mod cameras;
 mod devices;
 mod gamepad;
 mod gpu;
+mod imu;
 mod machine;
 mod services;
 mod system;
@@ -16,6 +17,7 @@ use pilotage_guard::drivers;
 use serde::Serialize;
 
 use crate::car::{Backend, Car, OnGpuFailure};
+use crate::sensors::ImuConfig;
 use pilotage_gamepad::GamepadConfig;
 
 pub use gpu::Gpu;
@@ -119,6 +121,8 @@ pub struct Needs {
     pub gpu: Option<Level>,
     /// The operator's gamepad; an engine drives without one.
     pub gamepad: Option<GamepadConfig>,
+    /// The inertial unit.
+    pub imu: Option<ImuConfig>,
 }
 
 impl Needs {
@@ -156,6 +160,7 @@ impl Needs {
                 Backend::Cpu => None,
             },
             gamepad: car.gamepad.clone(),
+            imu: car.imu.clone(),
         }
     }
 }
@@ -170,6 +175,12 @@ fn output_enable(actuator: &drivers::ActuatorSettings) -> bool {
 pub fn examine(system: &System, gpu: &Gpu, needs: &Needs) -> Vec<Finding> {
     let mut findings = machine::findings(system);
     findings.extend(devices::findings(system, needs));
+    findings.extend(
+        needs
+            .imu
+            .as_ref()
+            .map(|config| imu::finding(system, config)),
+    );
     // A physical car is stopped over the network.
     if needs.i2c || needs.motors.is_some() {
         findings.extend(wifi::findings(system));

@@ -25,6 +25,7 @@ use serde::Serialize;
 use pilotage_camera::{BoxedCamera, CameraError};
 
 use crate::high_level::Commands;
+use crate::sensors::Sensors;
 
 pub use folder::{Encoding, Folder, FolderError};
 use sync::Synced;
@@ -36,6 +37,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long a patient recorder waits for a free buffer, and how often it looks.
 const HANGING: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_millis(1);
+/// A number that was measured longer before its frame is not recorded.
+const STALE: Duration = Duration::from_millis(200);
 /// A lost camera answers at once; it is asked again after this.
 const AWAY: Duration = Duration::from_millis(20);
 
@@ -318,7 +321,7 @@ pub struct FrameTaker {
 
 impl FrameTaker {
     /// Records the frames of `camera` in `folder`, each with the values of `steered` at its
-    /// arrival. Faults, and their ends, are reported to `say`; the drive continues.
+    /// arrival, the high-level command and the numbers of `sensors`. Faults, and their ends, are reported to `say`; the drive continues.
     ///
     /// # Errors
     /// Fails if a part cannot be created; nothing is written then.
@@ -326,7 +329,7 @@ impl FrameTaker {
         camera: BoxedCamera,
         folder: Folder,
         mixer: Mixer,
-        commands: Option<Arc<Commands>>,
+        (commands, sensors): (Option<Arc<Commands>>, Option<Box<dyn Sensors + Send>>),
         steered: Arc<Steered>,
         say: fn(&str),
     ) -> Result<Self, RecorderError> {
@@ -334,7 +337,7 @@ impl FrameTaker {
         let frame = Frame::new(format, width, height)?;
         let recorder = Recorder::start(camera.format(), folder, mixer, commands, false, say)?;
         let (shared, path) = (Arc::clone(&recorder.shared), recorder.folder.clone());
-        let work = move || take(camera, frame, &steered, recorder);
+        let work = move || take((camera, sensors), frame, &steered, recorder);
         Ok(Self {
             shared,
             folder: path,
@@ -394,7 +397,12 @@ fn spawn(
 }
 
 /// Takes frames until the end.
-fn take(mut camera: BoxedCamera, mut frame: Frame, steered: &Steered, mut recorder: Recorder) {
+fn take(
+    (mut camera, mut sensors): (BoxedCamera, Option<Box<dyn Sensors + Send>>),
+    mut frame: Frame,
+    steered: &Steered,
+    mut recorder: Recorder,
+) {
     let (shared, say) = (Arc::clone(&recorder.shared), recorder.say);
     let mut faults = FaultReports::default();
     while !shared.end.load(Ordering::Acquire) {
@@ -404,9 +412,11 @@ fn take(mut camera: BoxedCamera, mut frame: Frame, steered: &Steered, mut record
                 faults.well(back, Instant::now(), say);
                 if let Some(values) = steered.get() {
                     let command = recorder.commands.as_ref().and_then(|it| it.place());
+                    let measured = sensors.as_mut().map(|sensors| sensors.read());
+                    let fresh = measured.filter(|(_, age)| *age <= STALE);
                     let numbers = Numbers {
+                        measured: fresh.unwrap_or_default().0,
                         command,
-                        ..Numbers::default()
                     };
                     recorder.take(frame.view(), values, numbers);
                 }

@@ -1,5 +1,8 @@
 //! The sources of numbers that are measured on the car.
 
+pub mod iio;
+mod imu;
+
 use std::cell::{Cell, RefCell};
 use std::fmt::Write;
 use std::rc::Rc;
@@ -8,6 +11,8 @@ use std::time::Duration;
 use pilotage_engine::InputRules;
 use pilotage_simulator::World;
 use pilotage_vehicle::{Measurement, Measurements};
+
+pub use imu::{Axis, Imu, ImuConfig, ImuError, read_once};
 
 /// A source of measurements.
 pub trait Sensors {
@@ -24,9 +29,9 @@ pub trait Sensors {
 /// A network gets a number that nothing on the car measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the engine gets `{}` (`[[measurement]]` in its recipe), and no sensor of this car gives it. The \
-     simulated car has one; for a car without, set `missing` in that table to a number and compile the \
-     engine again, or drive with an engine that does not need it", measurement.name()
+    "the engine gets `{}` (`[[measurement]]` in its recipe), and no sensor of this car gives it: name one in \
+     car.toml (`[imu]`, docs/car.md), or set `missing` in that table to a number and compile the engine \
+     again, or drive with an engine that does not need it", measurement.name()
 )]
 pub struct NoSensor {
     /// The number.

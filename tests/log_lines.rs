@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files that write lines themselves.
-const WRITERS: [&str; 14] = [
+const WRITERS: [&str; 15] = [
     "crates/guard/src/daemon/process.rs",
     "crates/guard/src/daemon.rs",
     "crates/guard/src/daemon/watcher.rs",
@@ -21,6 +21,7 @@ const WRITERS: [&str; 14] = [
     "src/guarded/real.rs",
     "src/recorder",
     "src/recorder.rs",
+    "src/sensors",
 ];
 const MARKS: [&str; 5] = [
     "log::error!(",
@@ -32,7 +33,7 @@ const MARKS: [&str; 5] = [
 
 /// Errors and reasons that appear in such lines. Those of car.toml's keys and of TensorRT are left
 /// out, as the page states.
-const REASONS: [&str; 26] = [
+const REASONS: [&str; 29] = [
     "crates/engine/src/decoder.rs",
     "crates/guard/src/executor/actuator.rs",
     "crates/guard/src/drivers/device_lock.rs",
@@ -58,6 +59,9 @@ const REASONS: [&str; 26] = [
     "src/pilot.rs",
     "src/recorder.rs",
     "src/recorder/folder.rs",
+    "src/sensors.rs",
+    "src/sensors/iio.rs",
+    "src/sensors/imu.rs",
     "src/signature.rs",
 ];
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use tensorrt_rs::Wait;
 
 use super::gamepad::GamepadSettings;
+use super::imu::ImuSettings;
 use crate::simulation::Pace;
 
 /// The whole file.
@@ -32,6 +33,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// The operator's gamepad; `None` for no gamepad.
     pub gamepad: Option<GamepadSettings>,
+    /// The inertial unit; `None` for none.
+    pub imu: Option<ImuSettings>,
 }
 
 /// `[car]`

@@ -71,6 +71,11 @@ pub(super) fn car(
         socket: guard.socket(&origin.file),
         origin: origin.clone(),
         gamepad: gamepad.transpose()?,
+        imu: settings
+            .imu
+            .as_ref()
+            .map(|written| super::imu::imu(source, written, folder))
+            .transpose()?,
         log: log(source, &settings.log, folder)?,
     })
 }

@@ -27,7 +27,7 @@ use crate::high_level::Commands;
 use crate::operator::{Buttons, Operator};
 use crate::pilot::{Dropped, Parts as PilotParts, Pilot};
 use crate::recorder::Folder;
-use crate::sensors::{self, Sensors, SimulatedSensors};
+use crate::sensors::{self, Imu, Sensors, SimulatedSensors, iio};
 use crate::simulation::{Latency, OutOfProcessCamera, Pace, SimulatedClock, SimulatedDrive};
 
 /// What is made of a request.
@@ -177,7 +177,13 @@ fn physical_by_engine(request: &Request, capture: &CameraConfig, to: To) -> anyh
     let car = &request.car;
     let loaded = load(request)?;
     let (engine, backend, domain) = (loaded.name.clone(), loaded.engine.describe(), loaded.domain);
-    for note in sensors::check(&loaded.rules, None)? {
+    let imu = match loaded.rules.measurements.is_empty() && to.is_none() {
+        true => None,
+        false => imu(car)?,
+    };
+    let sensors = imu.as_ref().map(|imu| imu as &dyn Sensors);
+    let measured = sensors.map_or_else(String::new, |it| format!("; {}", it.describe()));
+    for note in sensors::check(&loaded.rules, sensors)? {
         say(&format!("note: {note}"));
     }
     let commands = loaded
@@ -197,8 +203,8 @@ fn physical_by_engine(request: &Request, capture: &CameraConfig, to: To) -> anyh
     let deadline = car.limits.spec().deadline.as_millis();
     Ok(Parts {
         announcement: format!(
-            "{}: {described}; engine {engine}, {backend}; motors {}, {whose}, deadline {deadline} \
-             ms",
+            "{}: {described}{measured}; engine {engine}, {backend}; motors {}, {whose}, deadline \
+             {deadline} ms",
             car.name,
             car.actuator.describe()
         ),
@@ -209,7 +215,7 @@ fn physical_by_engine(request: &Request, capture: &CameraConfig, to: To) -> anyh
                 engine: loaded.engine,
                 decoder: loaded.decoder,
                 rules: loaded.rules,
-                sensors: None,
+                sensors: imu.map(|imu| Box::new(imu) as Box<dyn Sensors>),
                 commands: commands.clone(),
                 mixer: car.mixer.clone(),
                 link: Box::new(link),
@@ -235,12 +241,10 @@ fn physical_by_hand(request: &Request, capture: &CameraConfig, to: To) -> anyhow
         Some((folder, always)) => {
             let camera = camera::open(capture)?;
             let mixer = car.mixer.clone();
+            let imu = imu(car)?.map(|imu| Box::new(imu) as Box<dyn Sensors + Send>);
+            let numbers = (commands.clone(), imu);
             Some(Recording::of_camera(
-                camera,
-                folder,
-                mixer,
-                commands.clone(),
-                always,
+                camera, folder, mixer, numbers, always,
             )?)
         }
         None => None,
@@ -267,6 +271,16 @@ fn physical_by_hand(request: &Request, capture: &CameraConfig, to: To) -> anyhow
         page: pad.page,
         commands,
     })
+}
+
+/// The inertial unit of a physical car, if car.toml has one.
+fn imu(car: &Car) -> anyhow::Result<Option<Imu>> {
+    let Some(config) = &car.imu else {
+        return Ok(None);
+    };
+    let imu = Imu::start(config, Path::new(iio::DEVICES), say);
+    imu.context("the inertial unit (`[imu]` in car.toml) does not work")
+        .map(Some)
 }
 
 /// The world and the dropped frames of a simulated drive.

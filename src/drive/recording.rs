@@ -11,6 +11,7 @@ use crate::high_level::Commands;
 use crate::recorder::{
     Folder, FrameTaker, Numbers, Recorder, RecorderError, RecordingCounts, RecordingReport, Steered,
 };
+use crate::sensors::Sensors;
 use crate::simulation::SimulatedClock;
 
 /// The recording of a drive.
@@ -22,7 +23,8 @@ pub enum Recording {
 }
 
 impl Recording {
-    /// Records the frames of a physical `camera` while an operator drives.
+    /// Records the frames of a physical `camera` while an operator drives, with `numbers`: the high-level
+    /// command, and what the sensors measure.
     ///
     /// # Errors
     /// Fails if the recording or its thread cannot be created.
@@ -30,12 +32,12 @@ impl Recording {
         camera: BoxedCamera,
         folder: Folder,
         mixer: Mixer,
-        commands: Option<Arc<Commands>>,
+        numbers: (Option<Arc<Commands>>, Option<Box<dyn Sensors + Send>>),
         always: bool,
     ) -> Result<Self, RecorderError> {
         let steered = Arc::new(Steered::new(always));
         let shared = Arc::clone(&steered);
-        let taker = FrameTaker::start(camera, folder, mixer, commands, shared, say)?;
+        let taker = FrameTaker::start(camera, folder, mixer, numbers, shared, say)?;
         Ok(Self::Thread(taker, steered))
     }
 

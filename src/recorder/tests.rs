@@ -335,8 +335,15 @@ fn a_disk_too_slow_costs_frames_that_are_counted() {
     let steered = Arc::new(Steered::new(false));
     steered.set(true, 0.5, 0.1);
     let mixer = Mixer::simulated();
-    let taker =
-        FrameTaker::start(camera, open(&tape).unwrap(), mixer, None, steered, |_| ()).unwrap();
+    let taker = FrameTaker::start(
+        camera,
+        open(&tape).unwrap(),
+        mixer,
+        (None, None),
+        steered,
+        |_| (),
+    )
+    .unwrap();
     while !taker.ended() {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -390,7 +397,7 @@ fn no_more_frames_are_written_than_are_wanted() {
     let steered = Arc::new(Steered::new(false));
     steered.set(true, 0.5, 0.1);
     let (folder, mixer) = (open(&tape).unwrap(), Mixer::simulated());
-    let taker = FrameTaker::start(camera, folder, mixer, None, steered, |_| ()).unwrap();
+    let taker = FrameTaker::start(camera, folder, mixer, (None, None), steered, |_| ()).unwrap();
     let taker = taker.keep(Some(3));
     released.store(true, Ordering::Release);
     while !taker.ended() {
