@@ -387,6 +387,11 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
                 .inputs
                 .measure(&Measurements::default(), Duration::ZERO);
         };
+        if let Some(speed) = sensors.guard_speed() {
+            // A guard that is gone is noticed when the command is sent.
+            let _ = self.parts.link.advance_to(self.parts.clock.now());
+            speed.set(self.parts.link.status().speed);
+        }
         let (measured, age) = sensors.read();
         self.measured = measured;
         self.inputs.measure(&measured, age)

@@ -1,5 +1,6 @@
 //! The sources of numbers that are measured on the car.
 
+mod car;
 pub mod iio;
 mod imu;
 
@@ -12,6 +13,7 @@ use pilotage_engine::InputRules;
 use pilotage_simulator::World;
 use pilotage_vehicle::{Measurement, Measurements};
 
+pub use car::{CarSensors, GuardSpeed};
 pub use imu::{Axis, Imu, ImuConfig, ImuError, read_once};
 
 /// A source of measurements.
@@ -24,13 +26,19 @@ pub trait Sensors {
 
     /// The latest numbers, and how long ago they were measured. Neither waits nor allocates.
     fn read(&mut self) -> (Measurements, Duration);
+
+    /// Where the speed that the guard reports has to be put before each [`read`](Self::read), if this
+    /// source gives it.
+    fn guard_speed(&self) -> Option<&GuardSpeed> {
+        None
+    }
 }
 
 /// A network gets a number that nothing on the car measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the engine gets `{}` (`[[measurement]]` in its recipe), and no sensor of this car gives it: name one in \
-     car.toml (`[imu]`, docs/car.md), or set `missing` in that table to a number and compile the engine \
+     car.toml (`[imu]`, or `erpm_per_mps` of a VESC: docs/car.md), or set `missing` in that table to a number and compile the engine \
      again, or drive with an engine that does not need it", measurement.name()
 )]
 pub struct NoSensor {

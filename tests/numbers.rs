@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::rc::Rc;
@@ -18,8 +19,12 @@ use pilotage_guard::{ArmRequest, Mode, OperatorLink, StopReason};
 use pilotage_vehicle::{Clock, Fault, Measurement, Measurements};
 use serde_json::Value;
 
+#[path = "support/film.rs"]
+mod film;
 #[path = "support/numbers.rs"]
 mod numbers;
+#[path = "../crates/guard/tests/support/pty.rs"]
+mod pty;
 
 fn pilotage(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pilotage"))
@@ -244,6 +249,73 @@ fn an_operator_sets_the_command_while_the_car_drives() {
     rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
     drive.0.wait().unwrap();
     assert!(!command("fast").status.success());
+}
+
+/// A VESC at the other end of a port, whose motor turns at 1500 ERPM. It answers until the port is
+/// closed.
+fn vesc(port: &Path) {
+    /// What it is asked, and what it answers: the version of its firmware, and the electrical speed.
+    const ANSWERS: [(&[u8], &[u8]); 2] = [
+        (&[2, 1, 0, 0, 0, 3], &[2, 3, 0, 6, 2, 138, 228, 3]),
+        (
+            &[2, 5, 50, 0, 0, 0, 128, 217, 229, 3],
+            &[2, 9, 50, 0, 0, 0, 128, 0, 0, 5, 220, 229, 177, 3],
+        ),
+    ];
+    let mut end = pty::plug(port);
+    std::thread::spawn(move || {
+        let mut bytes = [0; 512];
+        while let Ok(length) = end.read(&mut bytes) {
+            for (request, answer) in ANSWERS {
+                let mut read = bytes[..length].windows(request.len());
+                if read.any(|read| read == request) && end.write_all(answer).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_vesc_gives_the_speed_to_the_network_and_to_the_recording() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = numbers::write(folder.path(), "fp32");
+    let recipe = recipe.replace("domain = \"simulated\"", "domain = \"physical\"");
+    fs::write(folder.path().join("numbers.toml"), recipe).unwrap();
+    let engine = numbers::compiled(folder.path());
+    film::pictures(&folder.path().join("pictures"));
+    vesc(&folder.path().join("vesc"));
+    let (car, tape) = (folder.path().join("car.toml"), folder.path().join("tape"));
+    let text = format!(
+        "[camera]\nkind = \"folder\"\nfolder = \"pictures\"\nrepeat = true\nrate = 20\n\
+         [guard]\ndeadline_ms = 400\nsocket = {:?}\n[engine]\nfile = {engine:?}\n\
+         [actuator]\nkind = \"vesc\"\n[actuator.vesc]\nport = {:?}\nfull_erpm = -20000\n\
+         erpm_per_mps = 1000\nfailsafe_brake_a = 5\ndisarmed_brake_a = 0\nleft = 0.1\ncentre = 0.5\n\
+         right = 0.9\nfailsafe = 0.5\ndisarmed = 0.5\n",
+        folder.path().join("guard.sock"),
+        folder.path().join("vesc"),
+    );
+    fs::write(&car, text).unwrap();
+    let (car, to) = (car.display().to_string(), tape.display().to_string());
+    let drive = [
+        "drive", "--no-log", "--car", &car, "--record", &to, "--all", "--frames", "30",
+    ];
+    let output = pilotage(&drive);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("speed by the motors"), "{said}");
+    let measured = column(&tape, "measured_speed");
+    // The motor turns backwards for this car.
+    assert!(
+        measured.len() == 30 && measured.iter().all(|it| it == "-1.500000"),
+        "{said}{measured:?}"
+    );
+    assert!(!said.contains("the sensors give no"), "{said}");
+
+    let car_without = fs::read_to_string(&car).unwrap();
+    let car_without = car_without.replace("erpm_per_mps = 1000\n", "");
+    fs::write(&car, car_without).unwrap();
+    let message = refusal(&["drive", "--no-log", "--car", &car]);
+    assert!(message.contains("`erpm_per_mps`"), "{message}");
 }
 
 /// The sensors of the simulated car, until they have been read `good` times.

@@ -5,13 +5,14 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use pilotage_camera::{self as camera, Camera, CameraConfig, Source};
 use pilotage_console::say_always;
-use pilotage_guard::{OperatorLink, SocketLink};
+use pilotage_guard::{CommandLink, LinkError, OperatorLink, SocketLink};
 use pilotage_simulator::{CarKind, World};
-use pilotage_vehicle::{Domain, Monotonic};
+use pilotage_vehicle::{Domain, Monotonic, monotonic};
 
 use super::driver::{Driver, EngineDriver};
 use super::hand::{HandDriver, SimulatedView};
@@ -27,8 +28,11 @@ use crate::high_level::Commands;
 use crate::operator::{Buttons, Operator};
 use crate::pilot::{Dropped, Parts as PilotParts, Pilot};
 use crate::recorder::Folder;
-use crate::sensors::{self, Imu, Sensors, SimulatedSensors, iio};
+use crate::sensors::{self, CarSensors, GuardSpeed, Imu, Sensors, SimulatedSensors, iio};
 use crate::simulation::{Latency, OutOfProcessCamera, Pace, SimulatedClock, SimulatedDrive};
+
+/// How long a drive waits for the first speed that the motors' electronics measure.
+const FIRST_SPEED: Duration = Duration::from_millis(500);
 
 /// What is made of a request.
 pub(super) struct Parts {
@@ -177,13 +181,13 @@ fn physical_by_engine(request: &Request, capture: &CameraConfig, to: To) -> anyh
     let car = &request.car;
     let loaded = load(request)?;
     let (engine, backend, domain) = (loaded.name.clone(), loaded.engine.describe(), loaded.domain);
-    let imu = match loaded.rules.measurements.is_empty() && to.is_none() {
+    let sensors = match loaded.rules.measurements.is_empty() && to.is_none() {
         true => None,
-        false => imu(car)?,
+        false => car_sensors(car)?,
     };
-    let sensors = imu.as_ref().map(|imu| imu as &dyn Sensors);
-    let measured = sensors.map_or_else(String::new, |it| format!("; {}", it.describe()));
-    for note in sensors::check(&loaded.rules, sensors)? {
+    let measured = sensors.as_ref().map(Sensors::describe);
+    let measured = measured.map_or_else(String::new, |sensors| format!("; {sensors}"));
+    for note in sensors::check(&loaded.rules, sensors.as_ref().map(|it| it as &dyn Sensors))? {
         say(&format!("note: {note}"));
     }
     let commands = loaded
@@ -195,7 +199,10 @@ fn physical_by_engine(request: &Request, capture: &CameraConfig, to: To) -> anyh
     let camera = camera::open(capture)?;
     let described = camera.describe();
     let recording = in_loop(car, &*camera, to, (None, &commands))?;
-    let (own_guard, link) = connect(request, domain)?;
+    let (own_guard, mut link) = connect(request, domain)?;
+    if let Some(speed) = sensors.as_ref().and_then(Sensors::guard_speed) {
+        await_speed(&mut link, speed)?;
+    }
     let whose = match own_guard {
         Some(_) => "its guard was started",
         None => "its guard runs already",
@@ -215,7 +222,7 @@ fn physical_by_engine(request: &Request, capture: &CameraConfig, to: To) -> anyh
                 engine: loaded.engine,
                 decoder: loaded.decoder,
                 rules: loaded.rules,
-                sensors: imu.map(|imu| Box::new(imu) as Box<dyn Sensors>),
+                sensors: sensors.map(|sensors| Box::new(sensors) as Box<dyn Sensors>),
                 commands: commands.clone(),
                 mixer: car.mixer.clone(),
                 link: Box::new(link),
@@ -237,12 +244,15 @@ fn physical_by_hand(request: &Request, capture: &CameraConfig, to: To) -> anyhow
     let car = &request.car;
     let pad = Pad::open(request)?;
     let commands = to.as_ref().map(|_| Arc::new(Commands::any()));
+    let mut speed = None;
     let recording = match to {
         Some((folder, always)) => {
             let camera = camera::open(capture)?;
             let mixer = car.mixer.clone();
-            let imu = imu(car)?.map(|imu| Box::new(imu) as Box<dyn Sensors + Send>);
-            let numbers = (commands.clone(), imu);
+            let sensors = car_sensors(car)?;
+            speed = sensors.as_ref().and_then(Sensors::guard_speed).cloned();
+            let sensors = sensors.map(|sensors| Box::new(sensors) as Box<dyn Sensors + Send>);
+            let numbers = (commands.clone(), sensors);
             Some(Recording::of_camera(
                 camera, folder, mixer, numbers, always,
             )?)
@@ -259,13 +269,16 @@ fn physical_by_hand(request: &Request, capture: &CameraConfig, to: To) -> anyhow
             car.actuator.describe(),
             pad.buttons()
         ),
-        driver: Box::new(HandDriver::new(
-            pad.pad,
-            (pad.config, &car.limits),
-            link,
-            operator,
-            (None, commands.clone()),
-        )),
+        driver: Box::new(
+            HandDriver::new(
+                pad.pad,
+                (pad.config, &car.limits),
+                link,
+                operator,
+                (None, commands.clone()),
+            )
+            .with_speed(speed),
+        ),
         setting: Setting::Physical { own_guard },
         recording,
         page: pad.page,
@@ -273,14 +286,25 @@ fn physical_by_hand(request: &Request, capture: &CameraConfig, to: To) -> anyhow
     })
 }
 
-/// The inertial unit of a physical car, if car.toml has one.
-fn imu(car: &Car) -> anyhow::Result<Option<Imu>> {
-    let Some(config) = &car.imu else {
-        return Ok(None);
-    };
-    let imu = Imu::start(config, Path::new(iio::DEVICES), say);
-    imu.context("the inertial unit (`[imu]` in car.toml) does not work")
-        .map(Some)
+/// The sensors of a physical car, if car.toml has any.
+fn car_sensors(car: &Car) -> anyhow::Result<Option<CarSensors>> {
+    let start = |config| Imu::start(config, Path::new(iio::DEVICES), say);
+    let imu = car.imu.as_ref().map(start).transpose();
+    let imu = imu.context("the inertial unit (`[imu]` in car.toml) does not work")?;
+    let speed = car.actuator.measures_speed().then(GuardSpeed::default);
+    Ok(CarSensors::new(imu, speed))
+}
+
+/// Waits for the first speed, so that the first frame has one. Motors that do not answer are reported when
+/// the engine misses it.
+fn await_speed(link: &mut SocketLink, speed: &GuardSpeed) -> Result<(), LinkError> {
+    let began = monotonic();
+    while link.status().speed.is_none() && monotonic().since(began) < FIRST_SPEED {
+        std::thread::sleep(Duration::from_millis(5));
+        link.advance_to(monotonic())?;
+    }
+    speed.set(link.status().speed);
+    Ok(())
 }
 
 /// The world and the dropped frames of a simulated drive.

@@ -16,7 +16,7 @@ use crate::high_level::{self, Commands};
 use crate::operator::{ButtonActions, Operator, Requests, SEARCH_INTERVAL};
 use crate::pilot::StepError;
 use crate::report::{DriveReport, HandPart};
-use crate::sensors::{Sensors, SimulatedSensors};
+use crate::sensors::{GuardSpeed, Sensors, SimulatedSensors};
 use crate::simulation::OutOfProcessCamera;
 
 /// The longest interval between two commands.
@@ -37,6 +37,8 @@ pub struct HandDriver {
     view: Option<SimulatedView>,
     /// The high-level commands, if a recording keeps them.
     commands: Option<Arc<Commands>>,
+    /// Where a recording reads the speed that the guard reports.
+    speed: Option<GuardSpeed>,
     /// The time of the latest arming, as the guard reported it.
     armed: Option<Time>,
     /// The latest time at which all of the gamepad's reports had been read.
@@ -112,6 +114,7 @@ impl HandDriver {
             link,
             view,
             commands,
+            speed: None,
             armed: None,
             read_at: now,
             due: now,
@@ -119,6 +122,12 @@ impl HandDriver {
             driven: false,
             sequence: 0,
         }
+    }
+
+    /// Puts the speed that the guard reports into `speed`.
+    #[must_use]
+    pub fn with_speed(self, speed: Option<GuardSpeed>) -> Self {
+        Self { speed, ..self }
     }
 
     /// After each arming the axes must be seen at rest again.
@@ -260,6 +269,9 @@ impl Driver for HandDriver {
         }
         self.driven = request.driven;
         self.link.advance_to(now)?;
+        if let Some(speed) = &self.speed {
+            speed.set(self.link.status().speed);
+        }
         if let Some(view) = &mut self.view {
             view.take_due()?;
         }

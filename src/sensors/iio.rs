@@ -151,7 +151,9 @@ impl Channel {
         let mut text = [0; LONGEST_VALUE];
         let length = self.raw.read_at(&mut text, 0);
         let length = length.map_err(|reason| unanswered(&self.path, reason))?;
-        let raw = text.get(..length).and_then(parse);
+        // One that fills all of it may be cut off.
+        let whole = text.get(..length).filter(|_| length < LONGEST_VALUE);
+        let raw = whole.and_then(parse);
         let raw = raw.ok_or_else(|| IioError::NoNumber {
             path: self.path.clone(),
         })?;

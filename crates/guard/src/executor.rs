@@ -119,13 +119,14 @@ impl<A: Actuator> Executor<A> {
     }
 
     /// The state of the policy and the actuator.
-    pub const fn status(&self) -> Status {
+    pub fn status(&self) -> Status {
         Status {
             state: self.state,
             stop_held: self.stop_held,
             failure: self.failure,
             output: self.output,
             counters: self.counters,
+            speed: self.actuator.speed(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 mod point;
 
-use pilotage_vehicle::Time;
+use pilotage_vehicle::{MeasuredSpeed, Time};
 
 use crate::drivers::{
     ActuatorSettings, DifferentialSettings, Kind, MotorBankSettings, Motors, SteeringSettings,
@@ -102,6 +102,10 @@ impl Actuator for TrimmedMotors {
 
     fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError> {
         self.motors.write(now, output)
+    }
+
+    fn speed(&self) -> Option<MeasuredSpeed> {
+        self.motors.speed()
     }
 
     fn trim(&mut self, point: Point, value: Value) -> bool {

@@ -23,6 +23,7 @@ mod pty;
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Message {
     Version,
+    AskErpm,
     Duty(i32),
     Current(i32),
     Brake(i32),
@@ -75,6 +76,10 @@ impl Model {
                 8 => Message::Erpm(number()),
                 12 => Message::Servo(i16::from_be_bytes(payload[1..].try_into().unwrap())),
                 30 => Message::Alive,
+                50 => {
+                    assert_eq!(payload[1..], [0, 0, 0, 0x80]);
+                    Message::AskErpm
+                }
                 other => Message::Other(other),
             });
             self.left.drain(..length + 5);
@@ -88,10 +93,19 @@ impl Model {
     }
 
     fn answer(&mut self) {
-        let payload = [0, 6, 2, b'V', 0];
-        let [high, low] = remainder(&payload).to_be_bytes();
-        self.end.write_all(&[2, 5]).unwrap();
-        self.end.write_all(&payload).unwrap();
+        self.send(&[0, 6, 2, b'V', 0]);
+    }
+
+    fn answer_erpm(&mut self, erpm: i32) {
+        let mut payload = vec![50, 0, 0, 0, 0x80];
+        payload.extend(erpm.to_be_bytes());
+        self.send(&payload);
+    }
+
+    fn send(&mut self, payload: &[u8]) {
+        let [high, low] = remainder(payload).to_be_bytes();
+        self.end.write_all(&[2, payload.len() as u8]).unwrap();
+        self.end.write_all(payload).unwrap();
         self.end.write_all(&[high, low, 3]).unwrap();
     }
 }
@@ -119,6 +133,7 @@ fn settings(port: &Path) -> VescSettings {
         baud: 115_200,
         full_duty: Some(0.5),
         full_erpm: None,
+        erpm_per_mps: None,
         failsafe_brake_a: 5.0,
         disarmed_brake_a: 0.0,
         left: 0.1,
@@ -210,6 +225,62 @@ fn outputs_are_sent_again_and_the_version_is_requested() {
     }
     assert!((140..=170).contains(&alive), "{alive} in 3 s");
     assert_eq!(asked, 12);
+}
+
+#[test]
+fn the_speed_is_requested_in_time_and_has_the_cars_direction() {
+    for (full_erpm, direction) in [(23_250.0, 1.0), (-23_250.0, -1.0)] {
+        let folder = tempfile::tempdir().unwrap();
+        let port = folder.path().join("vesc");
+        let mut model = Model::plug(&port);
+        let settings = VescSettings {
+            full_duty: None,
+            full_erpm: Some(full_erpm),
+            erpm_per_mps: Some(4614.0),
+            ..settings(&port)
+        };
+        let mut vesc = Vesc::open(&settings, Duration::ZERO).unwrap();
+        let mut asked = 0;
+        for millis in (0..1000).step_by(5) {
+            vesc.write(
+                at(millis),
+                &output(Mode::Drive, 0.0, millis as f32 / 1000.0),
+            )
+            .unwrap();
+            for received in model.received() {
+                match received {
+                    Message::Version => model.answer(),
+                    Message::AskErpm => {
+                        asked += 1;
+                        model.answer_erpm(9228);
+                    }
+                    _ => {}
+                }
+            }
+            let speed = vesc.speed();
+            assert_eq!(speed.is_some(), millis > 0, "at {millis} ms");
+            if let Some(speed) = speed {
+                assert!((speed.mps - 2.0 * direction).abs() < 1e-5, "{speed:?}");
+                assert!(at(millis).since(speed.at) < Duration::from_millis(20));
+            }
+        }
+        assert_eq!(asked, 50);
+    }
+}
+
+#[test]
+fn no_speed_is_requested_without_its_unit() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = folder.path().join("vesc");
+    let mut model = Model::plug(&port);
+    let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
+    for millis in (0..200).step_by(5) {
+        vesc.write(at(millis), &FAILSAFE).unwrap();
+        assert!(!model.received().contains(&Message::AskErpm));
+        // One that nobody asked for has no unit.
+        model.answer_erpm(9228);
+    }
+    assert_eq!(vesc.speed(), None);
 }
 
 #[test]

@@ -20,5 +20,5 @@ pub use command::{Command, Controls};
 pub use domain::{Domain, UnknownDomain};
 pub use fault::Fault;
 pub use high_level::{LONGEST_COMMAND, is_command_name};
-pub use measurement::{Measurement, Measurements};
+pub use measurement::{MeasuredSpeed, Measurement, Measurements};
 pub use mixer::{Mixer, MixerError};

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Time;
+
 /// A number that a sensor measures on the car.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,6 +79,15 @@ impl Measurements {
     pub fn is_empty(&self) -> bool {
         Measurement::ALL.iter().all(|&it| self.get(it).is_none())
     }
+}
+
+/// A speed that the motors' electronics measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MeasuredSpeed {
+    /// When it was read.
+    pub at: Time,
+    /// m/s, ahead positive.
+    pub mps: f32,
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pilotage_vehicle::Time;
+use pilotage_vehicle::{MeasuredSpeed, Time};
 
 use super::device_lock::LockPolicy;
 use super::{
@@ -200,6 +200,13 @@ impl Actuator for Motors {
             Self::Pwm(motors) => motors.write(now, output),
             Self::Maestro(motors) => motors.write(now, output),
             Self::Bridge(motors) => motors.write(now, output),
+        }
+    }
+
+    fn speed(&self) -> Option<MeasuredSpeed> {
+        match self {
+            Self::Vesc(motors) => motors.speed(),
+            _ => None,
         }
     }
 }

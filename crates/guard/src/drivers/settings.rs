@@ -41,6 +41,12 @@ impl ActuatorSettings {
         }
     }
 
+    /// Whether the actuator measures the car's speed.
+    pub fn measures_speed(&self) -> bool {
+        let vesc = self.vesc.as_ref();
+        self.kind == Kind::Vesc && vesc.is_some_and(|vesc| vesc.erpm_per_mps.is_some())
+    }
+
     /// The paths that the guard writes to, each of which may have only one writer: a bus, a port,
     /// or each pin.
     pub(crate) fn outputs(&self) -> Vec<PathBuf> {
@@ -268,6 +274,8 @@ pub struct VescSettings {
     /// The electrical speed at full throttle, revolutions per minute; a negative value reverses the
     /// motor.
     pub full_erpm: Option<f32>,
+    /// Electrical revolutions per minute at 1 m/s, by which the speed is measured; `None` if it is not.
+    pub erpm_per_mps: Option<f32>,
     /// Braking current when stopped, in A; at 0 the motor coasts.
     pub failsafe_brake_a: f32,
     /// Braking current while disarmed, in A; at 0 the motor coasts.

@@ -8,14 +8,14 @@ mod packet;
 use std::io;
 use std::time::Duration;
 
-use pilotage_vehicle::Time;
+use pilotage_vehicle::{MeasuredSpeed, Time};
 
 use super::device_lock::LockPolicy;
 use super::failure::{Attempts, Failure};
 use super::serial::Port;
 use super::settings::VescSettings;
 use crate::{Actuator, ActuatorError, Mode, Output};
-use packet::{Packet, Parser};
+use packet::{Answer, Packet, Parser};
 
 const NAME: &str = "vesc";
 
@@ -25,6 +25,8 @@ const REFRESH_INTERVAL: Duration = Duration::from_millis(20);
 /// The firmware version is requested at this interval, because a port accepts bytes even if the
 /// VESC does not read them.
 const REQUEST_INTERVAL: Duration = Duration::from_millis(250);
+/// The speed is requested at this interval, if car.toml has its unit.
+const SPEED_INTERVAL: Duration = Duration::from_millis(20);
 /// After this many consecutive requests without an answer the VESC is considered gone. A pause
 /// without requests does not count.
 const MAX_UNANSWERED: u32 = 4;
@@ -38,6 +40,9 @@ pub struct Vesc {
     parser: Parser,
     sent: Option<(Time, Output)>,
     asked: Option<Time>,
+    speed: Option<MeasuredSpeed>,
+    /// When the speed was requested last.
+    speed_asked: Option<Time>,
     /// Requests since the last answer: the time of the first one, and their number.
     unanswered: Option<(Time, u32)>,
     attempts: Attempts,
@@ -57,6 +62,8 @@ impl Vesc {
             parser: Parser::default(),
             sent: None,
             asked: None,
+            speed: None,
+            speed_asked: None,
             unanswered: None,
             attempts: Attempts::new(settings.port.display().to_string().into()),
         })
@@ -75,12 +82,18 @@ impl Vesc {
             None => {
                 let opened = Port::open(&self.settings.port, self.settings.baud, self.lock_policy)?;
                 (self.asked, self.sent, self.unanswered) = (None, None, None);
+                (self.speed, self.speed_asked) = (None, None);
                 self.parser = Parser::default();
                 self.port.insert(opened)
             }
         };
-        if answers(port, &mut self.parser)? {
+        let (answered, erpm) = answers(port, &mut self.parser)?;
+        if answered {
             self.unanswered = None;
+        }
+        if let (Some(erpm), Some(unit)) = (erpm, self.settings.erpm_per_mps) {
+            let mps = self.settings.direction() * erpm as f32 / unit;
+            self.speed = Some(MeasuredSpeed { at: now, mps });
         }
         let ask = self
             .asked
@@ -93,10 +106,17 @@ impl Vesc {
         let due = self
             .sent
             .is_none_or(|(at, sent)| sent != *output || now.since(at) >= REFRESH_INTERVAL);
-        if ask || due {
+        let ask_speed = self.settings.erpm_per_mps.is_some()
+            && self
+                .speed_asked
+                .is_none_or(|asked| now.since(asked) >= SPEED_INTERVAL);
+        if ask || due || ask_speed {
             // Also send to a silent VESC: it may receive, and only be unable to answer.
-            send(port, &self.settings, output, ask)?;
+            send(port, &self.settings, output, (ask, ask_speed))?;
             self.sent = Some((now, *output));
+        }
+        if ask_speed {
+            self.speed_asked = Some(now);
         }
         if ask {
             self.asked = Some(now);
@@ -112,19 +132,37 @@ impl Vesc {
     }
 }
 
-/// Reads the waiting bytes. Returns whether they contain an answer.
-fn answers(port: &mut Port, parser: &mut Parser) -> io::Result<bool> {
-    let mut answered = false;
+/// Reads the waiting bytes. Returns whether they contain an answer, and the newest speed in them.
+fn answers(port: &mut Port, parser: &mut Parser) -> io::Result<(bool, Option<i32>)> {
+    let (mut answered, mut newest) = (false, None);
     port.receive_waiting(|bytes| {
         for byte in bytes {
-            answered |= parser.answers(*byte);
+            match parser.answer(*byte) {
+                Some(Answer::Erpm(erpm)) => newest = Some(erpm),
+                Some(Answer::Version) => {}
+                None => continue,
+            }
+            answered = true;
         }
     })?;
-    Ok(answered)
+    Ok((answered, newest))
 }
 
-/// Sends all commands for `output` in one write.
-fn send(port: &mut Port, settings: &VescSettings, output: &Output, ask: bool) -> io::Result<()> {
+impl VescSettings {
+    /// 1, or -1 if the motor turns backwards for a car that drives ahead.
+    fn direction(&self) -> f32 {
+        let full = self.full_duty.or(self.full_erpm).unwrap_or(1.0);
+        if full < 0.0 { -1.0 } else { 1.0 }
+    }
+}
+
+/// Sends all commands for `output` in one write, and requests the version and the speed.
+fn send(
+    port: &mut Port,
+    settings: &VescSettings,
+    output: &Output,
+    (ask, ask_speed): (bool, bool),
+) -> io::Result<()> {
     let mut packet = Packet::default();
     let servo = match output.mode {
         Mode::Drive => {
@@ -153,6 +191,9 @@ fn send(port: &mut Port, settings: &VescSettings, output: &Output, ask: bool) ->
     if ask {
         packet.ask_version();
     }
+    if ask_speed {
+        packet.ask_erpm();
+    }
     port.send(packet.bytes())
 }
 
@@ -171,6 +212,10 @@ impl Actuator for Vesc {
             self.sent = None;
         }
         self.attempts.ended(now, result, "")
+    }
+
+    fn speed(&self) -> Option<MeasuredSpeed> {
+        self.speed
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrayvec::ArrayString;
-use pilotage_vehicle::Time;
+use pilotage_vehicle::{MeasuredSpeed, Time};
 
 use crate::Output;
 use crate::trim::{Point, Value};
@@ -24,6 +24,12 @@ pub trait Actuator {
     /// When the write failed. The guard then stops the car and writes failsafe again at each tick;
     /// an implementation may let some ticks pass before it tries its device again.
     fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError>;
+
+    /// The speed that the device measured last, if it measures one. Nothing in the guard depends on it:
+    /// it is passed on to the pilot.
+    fn speed(&self) -> Option<MeasuredSpeed> {
+        None
+    }
 
     /// Sets `point` to `value`, from the next write until [`end_trim`](Self::end_trim). Returns
     /// false if the actuator does not have this point; nothing changes then.

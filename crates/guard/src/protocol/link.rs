@@ -1,7 +1,7 @@
 //! The interface of a guard to a pilot and to an operator.
 
 use arrayvec::ArrayString;
-use pilotage_vehicle::{Command, Fault, Time};
+use pilotage_vehicle::{Command, Fault, MeasuredSpeed, Time};
 
 use crate::{ArmRequest, Mode, Output, QUEUE_CAPACITY, Refusal, State};
 
@@ -114,6 +114,8 @@ pub struct Status {
     pub output: Output,
     /// Counters since the guard's start.
     pub counters: Counters,
+    /// The speed that the actuator measured last, if it measures one.
+    pub speed: Option<MeasuredSpeed>,
 }
 
 impl Status {
@@ -129,6 +131,7 @@ impl Status {
                 throttle: 0.0,
             },
             counters: Counters::default(),
+            speed: None,
         }
     }
 }

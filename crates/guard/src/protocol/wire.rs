@@ -24,7 +24,7 @@ pub use request::REQUEST_LEN;
 
 /// The version of this protocol. It changes with each change to an existing message, and not with a
 /// new kind of message: a guard rejects a kind that it does not know, and still accepts a stop.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// How long a lease ([`Request::Lease`]) lasts. Shorter than an operator notices, and several times
 /// the interval at which a client renews it.

@@ -109,6 +109,12 @@ fn errors_name_the_line_and_the_key() {
         (VESC, "full_duty = 0.5", "full_duty = 0.5\nbaud = 1", "baud"),
         (
             VESC,
+            "full_duty = 0.5",
+            "full_duty = 0.5\nerpm_per_mps = 0.0",
+            "erpm_per_mps",
+        ),
+        (
+            VESC,
             "failsafe_brake_a = 5.0",
             "failsafe_brake_a = -1.0",
             "failsafe_brake_a",

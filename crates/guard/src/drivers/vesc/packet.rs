@@ -10,6 +10,10 @@ const SET_CURRENT_BRAKE: u8 = 7;
 const SET_RPM: u8 = 8;
 const SET_SERVO_POS: u8 = 12;
 const ALIVE: u8 = 30;
+const GET_VALUES_SELECTIVE: u8 = 50;
+/// The electrical speed among these values, as an integer of 32 bits
+/// (<https://github.com/vedderb/bldc/blob/master/comm/commands.c>).
+const ERPM: u32 = 1 << 7;
 
 const START: u8 = 2;
 const END: u8 = 3;
@@ -57,6 +61,11 @@ impl Packet {
         self.add(&[FW_VERSION]);
     }
 
+    pub(super) fn ask_erpm(&mut self) {
+        let [a, b, c, d] = ERPM.to_be_bytes();
+        self.add(&[GET_VALUES_SELECTIVE, a, b, c, d]);
+    }
+
     fn number(&mut self, command: u8, number: i32) {
         let [a, b, c, d] = number.to_be_bytes();
         self.add(&[command, a, b, c, d]);
@@ -70,7 +79,16 @@ impl Packet {
     }
 }
 
-/// Finds the answers to [`Packet::ask_version`] in the received bytes, at any position: also inside
+/// What a VESC answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The version of its firmware, to [`Packet::ask_version`].
+    Version,
+    /// The electrical speed in revolutions per minute, to [`Packet::ask_erpm`].
+    Erpm(i32),
+}
+
+/// Finds the answers in the received bytes, at any position: also inside
 /// bytes that look like the start of a longer packet, as noise can.
 #[derive(Debug)]
 pub(super) struct Parser {
@@ -82,7 +100,7 @@ pub(super) struct Parser {
 /// The longest packet: a payload of 255 bytes, two bytes before it and three after it.
 const MOST: usize = 260;
 /// The shortest answer: the command and the two numbers of the version. An echoed request has only
-/// the command.
+/// the command, or the command and the mask of the values.
 const LEAST: usize = 3;
 
 impl Default for Parser {
@@ -95,28 +113,39 @@ impl Default for Parser {
 }
 
 impl Parser {
-    /// Parses a byte. Returns true if it completes a version packet with a correct checksum.
-    pub(super) fn answers(&mut self, byte: u8) -> bool {
+    /// Parses a byte. Returns the answer if it completes one with a correct checksum.
+    pub(super) fn answer(&mut self, byte: u8) -> Option<Answer> {
         if self.length == self.bytes.len() {
             self.bytes.copy_within(self.length - MOST.., 0);
             self.length = MOST;
         }
         self.bytes[self.length] = byte;
         self.length += 1;
-        byte == END && (LEAST..=255).any(|length| self.ends_with_version(length))
+        if byte != END {
+            return None;
+        }
+        (LEAST..=255).find_map(|length| self.last(length))
     }
 
-    /// Whether the last bytes are a version packet with a payload of `length` bytes.
-    fn ends_with_version(&self, length: usize) -> bool {
-        let Some(start) = self.length.checked_sub(length + 5) else {
-            return false;
-        };
+    /// The answer, if the last bytes are one with a payload of `length` bytes.
+    fn last(&self, length: usize) -> Option<Answer> {
+        let start = self.length.checked_sub(length + 5)?;
         let [START, of, payload @ .., high, low, END] = &self.bytes[start..self.length] else {
-            return false;
+            return None;
         };
-        usize::from(*of) == length
-            && payload.first() == Some(&FW_VERSION)
-            && crc16(payload).to_be_bytes() == [*high, *low]
+        if usize::from(*of) != length {
+            return None;
+        }
+        let answer = match payload {
+            [FW_VERSION, ..] => Answer::Version,
+            [GET_VALUES_SELECTIVE, m0, m1, m2, m3, a, b, c, d]
+                if [*m0, *m1, *m2, *m3] == ERPM.to_be_bytes() =>
+            {
+                Answer::Erpm(i32::from_be_bytes([*a, *b, *c, *d]))
+            }
+            _ => return None,
+        };
+        (crc16(payload).to_be_bytes() == [*high, *low]).then_some(answer)
     }
 }
 

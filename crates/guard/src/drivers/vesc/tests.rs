@@ -32,6 +32,7 @@ fn adjusted_ends_are_sent_with_the_next_write() {
         baud: 115_200,
         full_duty: Some(0.5),
         full_erpm: None,
+        erpm_per_mps: None,
         failsafe_brake_a: 5.0,
         disarmed_brake_a: 0.0,
         left: 0.1,

@@ -1,6 +1,6 @@
 //! The byte layout of what a guard sends.
 
-use pilotage_vehicle::Time;
+use pilotage_vehicle::{MeasuredSpeed, Time};
 use zerocopy::little_endian::{F32, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -28,7 +28,7 @@ struct ReplyBytes {
     /// The stop reason.
     reason: u8,
     mode: u8,
-    /// Bit 0: a stop is held; bit 1: writes to the actuator fail.
+    /// Bit 0: a stop is held; bit 1: writes to the actuator fail; bit 2: it measured a speed.
     flags: u8,
     armed: U64,
     seen: U64,
@@ -39,6 +39,9 @@ struct ReplyBytes {
     output: [F32; 2],
     counters: [U64; Counters::NUMBERS],
     rejected: [U64; 4],
+    /// When the speed was read.
+    speed_at: U64,
+    speed: F32,
     failure_length: u8,
     failure: [u8; FAILURE],
     checksum: U32,
@@ -60,6 +63,7 @@ mod state {
 
 const STOP_HELD: u8 = 1;
 const FAILING: u8 = 2;
+const HAS_SPEED: u8 = 4;
 
 impl Reply {
     /// Converts to bytes.
@@ -70,6 +74,7 @@ impl Reply {
             failure,
             output,
             counters,
+            speed,
         } = &self.status;
         let mut motions = [0.0; 4];
         let (mut armed, mut seen, mut accepted, mut sequence) =
@@ -120,7 +125,9 @@ impl Reply {
             state,
             reason,
             mode: output.mode.code(),
-            flags: flag(*stop_held, STOP_HELD) | flag(failure.is_some(), FAILING),
+            flags: flag(*stop_held, STOP_HELD)
+                | flag(failure.is_some(), FAILING)
+                | flag(speed.is_some(), HAS_SPEED),
             armed: nanos(armed),
             seen: nanos(seen),
             accepted: nanos(accepted),
@@ -129,6 +136,8 @@ impl Reply {
             output: [output.steering, output.throttle].map(F32::new),
             counters: counters.numbers().map(U64::new),
             rejected: [malformed, replayed, unauthorized, evicted].map(U64::new),
+            speed_at: nanos(speed.map_or(Time::ZERO, |speed| speed.at)),
+            speed: speed.map_or(0.0, |speed| speed.mps).into(),
             // At most FAILURE bytes, which fits a u8.
             failure_length: failing.len() as u8,
             failure: text,
@@ -200,6 +209,10 @@ impl Reply {
                     throttle: out_throttle,
                 },
                 counters: Counters::of_numbers(message.counters.map(U64::get)),
+                speed: (message.flags & HAS_SPEED != 0).then(|| MeasuredSpeed {
+                    at: time(message.speed_at),
+                    mps: message.speed.get(),
+                }),
             },
             rejected: Rejected {
                 malformed,

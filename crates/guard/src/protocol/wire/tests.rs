@@ -1,3 +1,4 @@
+use pilotage_vehicle::MeasuredSpeed;
 use proptest::prelude::*;
 
 use super::codes::Code;
@@ -90,7 +91,9 @@ proptest! {
         failure in prop::option::of("[a-z\u{e4}]{0,100}"),
         counts: [u64; Counters::NUMBERS],
         rejected: [u64; 4],
+        speed in prop::option::of((any::<u64>(), -30.0_f32..30.0)),
     ) {
+        let speed = speed.map(|(at, mps)| MeasuredSpeed { at: Time::from_nanos(at), mps });
         let reply = Reply {
             answers,
             refused,
@@ -100,6 +103,7 @@ proptest! {
                 failure: failure.map(|text| FailureText::from(&text).unwrap()),
                 output: Output { mode, steering: 0.25, throttle: -0.5 },
                 counters: Counters::of_numbers(counts),
+                speed,
             },
             rejected: Rejected {
                 malformed: rejected[0],
@@ -200,7 +204,7 @@ fn the_bytes_of_a_request_are_fixed() {
     });
     let bytes = Numbered { number: 7, request }.write();
     assert_eq!(bytes.len(), 56);
-    assert_eq!(bytes[..8], *b"PLGR\x03\x00\x02\x00");
+    assert_eq!(bytes[..8], *b"PLGR\x04\x00\x02\x00");
     assert_eq!(bytes[8..16], 7_u64.to_le_bytes());
     assert_eq!(bytes[16..24], 0x0102_u64.to_le_bytes());
     assert_eq!(bytes[24..32], 3_u64.to_le_bytes());

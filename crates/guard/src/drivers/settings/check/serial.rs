@@ -11,9 +11,9 @@ const MOST_DUTY: f32 = 0.95;
 /// The default of a VESC's own limit ("Max ERPM"; `MCCONF_L_RPM_MAX` in its mcconf_default.h).
 const MOST_ERPM: f32 = 100_000.0;
 
-/// The rates of a bridge's and a VESC's port, in bits per second. A guard that drives sends 18 bytes
-/// each tick (a bridge's command; a VESC's duty cycle and servo position), of 10 bits each and every
-/// 5 ms at most: 36,000 bits per second. On a slower line the commands fill the kernel's buffer, and
+/// The rates of a bridge's and a VESC's port, in bits per second. A guard that drives sends 24 bytes
+/// each tick at most (a VESC's duty cycle, servo position and ALIVE; a bridge's command has 18), of 10 bits each
+/// and every 5 ms, and each 20 ms 10 more that request a VESC's speed: 53,000 bits per second. On a slower line the commands fill the kernel's buffer, and
 /// a stop waits behind them for seconds.
 const BAUDS: [u32; 5] = [57_600, 115_200, 230_400, 460_800, 921_600];
 
@@ -54,6 +54,9 @@ impl VescSettings {
                     "needs either `full_duty` or `full_erpm`, for the motor's duty cycle or its speed",
                 ));
             }
+        }
+        if let Some(erpm) = self.erpm_per_mps {
+            within(source, &key("erpm_per_mps"), erpm, 10.0..=MOST_ERPM)?;
         }
         for (name, amperes) in [
             ("failsafe_brake_a", self.failsafe_brake_a),

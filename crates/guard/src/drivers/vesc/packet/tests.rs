@@ -21,32 +21,43 @@ fn packets_are_framed() {
     assert_eq!(packet.bytes()[2..7], [SET_CURRENT_BRAKE, 0, 0, 0x30, 0xD4]);
 }
 
-fn version(payload: &[u8]) -> Vec<u8> {
-    let mut packet = Packet::default();
-    packet.add(payload);
-    packet.bytes().to_vec()
+fn packet(payload: &[u8]) -> Vec<u8> {
+    let mut sent = Packet::default();
+    sent.add(payload);
+    sent.bytes().to_vec()
 }
 
 #[test]
 fn answers_are_found_among_noise() {
     let mut parser = Parser::default();
     let mut bytes = vec![7, 3, START, 0, 9];
-    bytes.extend(version(&[0, 6, 2]));
-    bytes.extend(version(&[4, 1]));
-    let mut broken = version(&[0, 6, 2]);
+    bytes.extend(packet(&[0, 6, 2]));
+    bytes.extend(packet(&[4, 1]));
+    let mut broken = packet(&[0, 6, 2]);
     broken[4] ^= 1;
     bytes.extend(broken);
-    bytes.extend(version(&[0, 6, 2, b'V', 0]));
-    let found = bytes.iter().filter(|byte| parser.answers(**byte)).count();
-    assert_eq!(found, 2);
+    bytes.extend(packet(&[0, 6, 2, b'V', 0]));
+    // Another value than the one asked for, and the one.
+    bytes.extend(packet(&[50, 0, 0, 0, 1, 0, 0, 3, 0]));
+    bytes.extend(packet(&[50, 0, 0, 0, 0x80, 0xFF, 0xFF, 0xFF, 0x9C]));
+    let found: Vec<_> = bytes
+        .iter()
+        .filter_map(|byte| parser.answer(*byte))
+        .collect();
+    assert_eq!(
+        found,
+        [Answer::Version, Answer::Version, Answer::Erpm(-100)]
+    );
 }
 
 #[test]
 fn an_echoed_request_is_not_an_answer() {
     let mut request = Packet::default();
     request.ask_version();
+    request.ask_erpm();
     let mut parser = Parser::default();
-    assert!(!request.bytes().iter().any(|byte| parser.answers(*byte)));
+    let mut bytes = request.bytes().iter();
+    assert_eq!(bytes.find_map(|byte| parser.answer(*byte)), None);
 }
 
 proptest! {
@@ -54,14 +65,14 @@ proptest! {
     fn the_first_answer_after_noise_is_found(noise in prop::collection::vec(any::<u8>(), 0..5000)) {
         let mut parser = Parser::default();
         for byte in noise {
-            let _ = parser.answers(byte);
+            let _ = parser.answer(byte);
         }
         // The start of a longer packet.
         for byte in [START, 250, FW_VERSION] {
-            let _ = parser.answers(byte);
+            let _ = parser.answer(byte);
         }
-        let answer = version(&[0, 6, 2]);
-        let found: Vec<bool> = answer.iter().map(|byte| parser.answers(*byte)).collect();
+        let answer = packet(&[0, 6, 2]);
+        let found: Vec<bool> = answer.iter().map(|byte| parser.answer(*byte).is_some()).collect();
         prop_assert_eq!(found, [false, false, false, false, false, false, false, true]);
     }
 }
