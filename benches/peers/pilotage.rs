@@ -162,8 +162,7 @@ fn time_engine(options: &Engines) -> Result<String> {
                 vision.run(view(PixelFormat::Rgb8, size, pixels), frame)?;
             }
             timing::measured(&description, frames.len(), options.count, |frame| {
-                let input = TensorRef::F32(&frames[frame]);
-                engine.infer(&[input], &mut [TensorMut::F32(&mut answer)])?;
+                infer(&mut engine, TensorRef::F32(&frames[frame]), &mut answer)?;
                 Ok(answer)
             })
         }
@@ -173,13 +172,25 @@ fn time_engine(options: &Engines) -> Result<String> {
                 vision.run_i8(view(PixelFormat::Rgb8, size, pixels), frame)?;
             }
             timing::measured(&description, frames.len(), options.count, |frame| {
-                let input = TensorRef::I8(&frames[frame]);
-                engine.infer(&[input], &mut [TensorMut::F32(&mut answer)])?;
+                infer(&mut engine, TensorRef::I8(&frames[frame]), &mut answer)?;
                 Ok(answer)
             })
         }
         other => bail!("the engine's input must be f32 or i8, not {other:?}"),
     }
+}
+
+/// Runs an engine whose two numbers are one output or two.
+fn infer(engine: &mut CpuEngine, input: TensorRef<'_>, answer: &mut [f32; 2]) -> Result<()> {
+    match engine.outputs().len() {
+        1 => engine.infer(&[input], &mut [TensorMut::F32(answer)])?,
+        _ => {
+            let (first, second) = answer.split_at_mut(1);
+            let outputs = &mut [TensorMut::F32(first), TensorMut::F32(second)];
+            engine.infer(&[input], outputs)?
+        }
+    };
+    Ok(())
 }
 
 /// Times the steps of the pilot: conversion of a frame to the engine's INT8 input, inference, and

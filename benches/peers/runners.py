@@ -17,6 +17,7 @@ import time
 
 import numpy as np
 
+# Of the shipped network; another one's is in shape.json.
 SHAPE = (1, 3, 66, 200)
 FRAMES = 16
 QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
@@ -28,13 +29,18 @@ ONNX = {
     # See models.write_unsigned. It is also faster with OpenVINO.
     "int8": ("uint8.onnx", "uint8"),
     "exported": ("int8.onnx", "int8"),
+    # Networks of anybody (networks.py).
+    "network.fp32": ("network.fp32.onnx", "float32"),
+    "network.int8": ("network.int8.onnx", "float32"),
 }
 # The input types of the models that models.py writes for the other runtimes.
 KINDS = {"fp32": "float32", "int8": "int8"}
 
 
 def frames(folder, kind):
-    return np.fromfile(folder / FRAMES_OF[kind], kind).reshape(-1, *SHAPE)
+    other = folder / "shape.json"
+    shape = json.loads(other.read_text()) if other.exists() else SHAPE
+    return np.fromfile(folder / FRAMES_OF[kind], kind).reshape(-1, *shape)
 
 
 def session(folder, precision, threads):
@@ -50,12 +56,14 @@ def session(folder, precision, threads):
 
 def onnxruntime(folder, precision, threads):
     run = session(folder, precision, threads)
-    inputs = frames(folder, ONNX[precision][1])
+    [image] = run.get_inputs()
+    inputs = in_layout(frames(folder, ONNX[precision][1]), image.shape)
     bindings = []
     for frame in inputs:
         binding = run.io_binding()
-        binding.bind_cpu_input("image", frame)
-        binding.bind_output("controls", "cpu")
+        binding.bind_cpu_input(image.name, frame)
+        for output in run.get_outputs():
+            binding.bind_output(output.name, "cpu")
         bindings.append(binding)
 
     def place(index):
@@ -65,7 +73,18 @@ def onnxruntime(folder, precision, threads):
     def infer():
         run.run_with_iobinding(binding)
 
-    return place, infer, lambda: binding.copy_outputs_to_cpu()[0]
+    return place, infer, lambda: joined(binding.copy_outputs_to_cpu())
+
+
+def in_layout(inputs, shape):
+    """The frames, with the channels behind if the model wants them there."""
+    behind = len(shape) == 4 and shape[3] == 3
+    return [np.ascontiguousarray(frame.transpose(0, 2, 3, 1)) if behind else frame
+            for frame in inputs]
+
+
+def joined(answers):
+    return np.concatenate([np.ravel(answer) for answer in answers])
 
 
 def openvino(folder, precision, threads):
@@ -82,7 +101,8 @@ def openvino(folder, precision, threads):
     model, kind = ONNX[precision]
     compiled = openvino.Core().compile_model(str(folder / model), "CPU", settings)
     request = compiled.create_infer_request()
-    tensors = [openvino.Tensor(frame) for frame in frames(folder, kind)]
+    inputs = in_layout(frames(folder, kind), list(compiled.input(0).partial_shape.to_shape()))
+    tensors = [openvino.Tensor(frame) for frame in inputs]
 
     def place(index):
         request.set_input_tensor(tensors[index])
@@ -94,7 +114,7 @@ def openvino(folder, precision, threads):
         run({}, True, False)
         return request.latency * 1e3
 
-    return place, infer, lambda: request.get_output_tensor().data
+    return place, infer, lambda: joined(tensor.data for tensor in request.output_tensors)
 
 
 def litert(folder, precision, threads):

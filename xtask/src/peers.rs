@@ -23,6 +23,10 @@ pub struct Options {
     /// camera
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
+    /// Compare on these networks instead of the shipped one, with ONNX Runtime and OpenVINO: ONNX files
+    /// with a picture as input and two numbers as outputs
+    #[arg(long, value_name = "NETWORK.onnx", num_args = 1.., conflicts_with = "only")]
+    models: Vec<PathBuf>,
     /// Write all results, the machine and the versions to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -40,33 +44,52 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
     let python = environment(checkout)?;
     let others = checkout.builds().join("peers");
     let manifest = scripts.join("rust/Cargo.toml");
-    for build in [
-        Invocation::new("cargo build --release --package pilotage --bin pilotage --example peer")
-            .within(checkout.root()),
-        Invocation::new("cargo build --release --locked --manifest-path")
-            .path(&manifest)
-            .arg("--target-dir")
-            .path(&others),
-    ] {
+    let is_shipped = options.models.is_empty();
+    let own = "cargo build --release --package pilotage --bin pilotage --example peer";
+    let mut builds = vec![Invocation::new(own).within(checkout.root())];
+    if is_shipped {
+        builds.push(
+            Invocation::new("cargo build --release --locked --manifest-path")
+                .path(&manifest)
+                .arg("--target-dir")
+                .path(&others),
+        );
+    }
+    for build in builds {
         ensure!(build.succeeds()?, "`{build}` failed");
     }
     let built = checkout.builds().join("release");
+    let script = match is_shipped {
+        true => "peers.py",
+        false => "networks.py",
+    };
     let mut peers = Invocation::of(&python)
         // No __pycache__ in the checkout.
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        .path(&scripts.join("peers.py"))
+        .path(&scripts.join(script))
         .arg("--pilotage")
         .path(&built.join("pilotage"))
         .arg("--example")
         .path(&built.join("examples/peer"))
-        .arg("--rust")
-        .path(&others.join("release/pilotage-peers"))
         .arg("--folder")
-        .path(&checkout.root().join("target/peers/models"))
+        .path(&checkout.builds().join("peers/models"))
         .arg(format!("--rounds={}", options.rounds))
         .arg(format!("--count={}", options.count));
     if let Some(file) = &options.json {
         peers = peers.arg("--json").path(file);
+    }
+    match is_shipped {
+        true => {
+            peers = peers
+                .arg("--rust")
+                .path(&others.join("release/pilotage-peers"))
+        }
+        false => {
+            peers = options
+                .models
+                .iter()
+                .fold(peers, |peers, model| peers.path(model))
+        }
     }
     if !options.only.is_empty() {
         peers = peers.arg("--only");
