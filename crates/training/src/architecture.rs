@@ -221,6 +221,9 @@ pub struct Architecture {
     pub dropout: f32,
     /// Whether the input is normalised by the statistics of the training pictures.
     pub normalised: bool,
+    /// The names of inputs of one number each, 1x1, which the first fully connected layer takes before
+    /// the features of the picture.
+    pub numbers: Vec<String>,
 }
 
 /// One layer: its name, and the shape of its weights.
@@ -279,6 +282,7 @@ impl Architecture {
             linears,
             dropout: layers.dropout,
             normalised: layers.normalised,
+            numbers: Vec::new(),
         };
         match built.parameters().iter().sum::<usize>() {
             0..=MOST_PARAMETERS => Ok(built),
@@ -289,6 +293,17 @@ impl Architecture {
                 parameters,
             }),
         }
+    }
+
+    /// The same network with an input of 1x1 for each of `numbers`, beside the picture.
+    #[must_use]
+    pub fn with_numbers(mut self, numbers: Vec<String>) -> Self {
+        if let Some([inputs, _]) = self.linears.first_mut() {
+            *inputs += numbers.len();
+            *inputs -= self.numbers.len();
+        }
+        self.numbers = numbers;
+        self
     }
 
     /// The number of trained parameters of each layer.
@@ -348,7 +363,8 @@ impl Architecture {
     }
 
     /// The network with random weights: input `image`, float32, one picture in `layout`, before the
-    /// normalization by `statistics` if the network has one; output `controls`, float32, 1 x outputs.
+    /// normalization by `statistics` if the network has one; then the numbers; output `controls`,
+    /// float32, 1 x outputs.
     ///
     /// Weights are uniform within sqrt(6 / inputs), with biases of zero (He et al., "Delving Deep
     /// into Rectifiers", 2015). The weights of the last layer are ten times smaller, and its biases
@@ -371,6 +387,11 @@ impl Architecture {
             Layout::Nhwc => [1, height, width, channels],
         };
         let mut value = graph.input("image", TensorType::new(ElementType::F32, axes))?;
+        let number = TensorType::new(ElementType::F32, [1, 1]);
+        let numbers = self.numbers.iter();
+        let mut joined = numbers
+            .map(|name| graph.input(name.clone(), number.clone()))
+            .collect::<Result<Vec<_>, _>>()?;
         if layout == Layout::Nhwc {
             let perm = vec![0, 3, 1, 2];
             value = graph.node("planes", Op::Transpose { perm }, &[value])?;
@@ -382,6 +403,10 @@ impl Architecture {
         for (index, layer) in layers.iter().enumerate() {
             if index == self.convolutions.len() {
                 value = graph.node("flatten", Op::Flatten { axis: 1 }, &[value])?;
+                if !joined.is_empty() {
+                    joined.push(value);
+                    value = graph.node("joined", Op::Concat { axis: 1 }, &joined)?;
+                }
             }
             let is_last = index + 1 == layers.len();
             let units = layer.weights[0];

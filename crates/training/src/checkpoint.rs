@@ -9,6 +9,7 @@ use std::time::Duration;
 use pilotage_compiler::read_model;
 use pilotage_config::{WriteError, write_atomically};
 use pilotage_graph::Graph;
+use pilotage_vehicle::{Measurement, Measurements};
 
 use crate::dataset::{Dataset, Place};
 use crate::network::{OUTPUTS, PICTURE};
@@ -52,14 +53,16 @@ pub enum CheckpointError {
 
 /// The keys of the model's metadata for the numbers of finished rounds and of gathered frames.
 const ROUNDS: (&str, &str) = ("pilotage.training.rounds", "finished rounds");
-const FRAMES: (&str, &str) = ("pilotage.training.placed_frames", "gathered frames");
+const FRAMES: (&str, &str) = ("pilotage.training.measured_frames", "gathered frames");
 /// The key of the drives' latency, in milliseconds.
 const LATENCY: &str = "pilotage.training.latency_ms";
+/// The measurements of a frame.
+const NUMBERS: usize = Measurement::ALL.len();
 /// The file of earlier versions that had the weights, and its first bytes.
 const EARLIER: (&str, &[u8]) = ("weights", b"PLTGWT01");
 
 /// A folder of checkpoints: `model.onnx` (of the last finished round), `model-N.onnx` of every round,
-/// and `frames` (all frames gathered so far, with their labels and drives).
+/// and `frames` (all frames gathered so far, with their drives, labels and measurements).
 #[derive(Debug)]
 pub struct Checkpoint {
     folder: PathBuf,
@@ -118,14 +121,18 @@ impl Checkpoint {
         for _ in 0..self.frames {
             let mut place = [[0; 8]; 2];
             let mut label = [[0; 4]; OUTPUTS];
+            let mut measured = [[0; 4]; NUMBERS];
             file.read_exact(place.as_flattened_mut())
                 .and_then(|()| file.read_exact(label.as_flattened_mut()))
+                .and_then(|()| file.read_exact(measured.as_flattened_mut()))
                 .and_then(|()| file.read_exact(&mut picture))
                 .map_err(|reason| at(&path, reason))?;
             let [drive, frame] = place.map(u64::from_le_bytes);
             let frame = usize::try_from(frame).unwrap_or(usize::MAX);
             let label = label.map(f32::from_le_bytes);
-            data.push_at(Place { drive, frame }, &picture, label);
+            // What was not measured is written as NaN.
+            let measured = Measurements::new(measured.map(f32::from_le_bytes).map(Some));
+            data.push_at(Place { drive, frame }, &picture, label, measured);
         }
         Ok(())
     }
@@ -150,7 +157,7 @@ impl Checkpoint {
             .append(false)
             .open(&path)
             .map_err(|reason| at(&path, reason))?;
-        let record = (2 * 8 + 4 * OUTPUTS + PICTURE) as u64;
+        let record = (2 * 8 + 4 * (OUTPUTS + NUMBERS) + PICTURE) as u64;
         append(
             file,
             record * self.frames as u64,
@@ -202,7 +209,9 @@ fn append(mut file: File, start: u64, data: &Dataset, first: usize) -> io::Resul
         let Place { drive, frame } = data.place(index);
         file.write_all(&drive.to_le_bytes())?;
         file.write_all(&(frame as u64).to_le_bytes())?;
-        for value in data.label(index) {
+        let measured = data.measured(index);
+        let measured = Measurement::ALL.map(|it| measured.get(it).unwrap_or(f32::NAN));
+        for value in data.label(index).into_iter().chain(measured) {
             file.write_all(&value.to_le_bytes())?;
         }
         file.write_all(data.picture(index))?;

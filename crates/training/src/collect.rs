@@ -197,7 +197,7 @@ pub fn collect(
         expert,
         latency,
     } = wanted;
-    let pictures = student.as_ref().map_or(1, |(it, _)| it.pictures());
+    let pictures = student.as_ref().map_or(1, |(it, _)| it.form().pictures);
     let begin = |seed| Episode::new(seed, latency, pictures);
     let mut next = seed;
     let mut next_seed = || {
@@ -217,8 +217,8 @@ pub fn collect(
         let students: Vec<Option<(f32, f32)>> = match &mut student {
             None => vec![None; LANES],
             Some((student, _)) => {
-                let pictures: Vec<&[u8]> = episodes.iter().map(|e| e.drive.pictures()).collect();
-                student.answers(&pictures).into_iter().map(Some).collect()
+                let observed: Vec<_> = episodes.iter().map(|e| e.drive.observation()).collect();
+                student.answers(&observed).into_iter().map(Some).collect()
             }
         };
         for ((episode, has_frame), student) in episodes.iter_mut().zip(has_frame).zip(students) {
@@ -226,7 +226,8 @@ pub fn collect(
             if has_frame && data.len() < end {
                 let label = normalised(f64::from(answer.0), f64::from(answer.1));
                 let (drive, frame) = (episode.seed, episode.frames);
-                data.push_at(Place { drive, frame }, episode.drive.picture(), label);
+                let (picture, measured) = (episode.drive.picture(), episode.drive.world.measured());
+                data.push_at(Place { drive, frame }, picture, label, measured);
             }
             episode.advance(has_frame, answer, student, share);
         }

@@ -1,9 +1,13 @@
 //! Subcommands with a file of their own.
 
+pub(crate) mod imitate;
 pub(crate) mod optimise;
 pub(crate) mod search;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pilotage_training::expert::Expert;
 
 /// The trained model, and what it learns from.
 #[derive(clap::Args)]
@@ -18,4 +22,23 @@ pub(crate) struct Trained {
     /// The trained model, instead of the recipe's.
     #[arg(long, value_name = "NAME.onnx")]
     model: Option<PathBuf>,
+}
+
+/// A path as one word of a shell command.
+pub(crate) fn for_shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |it: char| it.is_alphanumeric() || "/._-+=:@%,".contains(it);
+    match text.chars().all(is_plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+/// A latency that is known, in milliseconds, is one that the expert can foresee.
+pub(crate) fn latency_and_expert(millis: Option<u64>) -> (Option<Duration>, Expert) {
+    let expert = match millis {
+        Some(_) => Expert::foreseeing(),
+        None => Expert::default(),
+    };
+    (millis.map(Duration::from_millis), expert)
 }

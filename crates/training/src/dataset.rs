@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
+use pilotage_vehicle::{Measurement, Measurements};
+
 use crate::network::{OUTPUTS, PICTURE};
 
 /// The normalised controls (a, b) of a speed v (m/s) and a yaw rate w (rad/s): v = 17.5 a + 6.5, w
@@ -37,11 +39,13 @@ pub struct Place {
     pub frame: usize,
 }
 
-/// Pictures of the network's input size, before normalization, and their labels.
+/// Pictures of the network's input size, before normalization, with their labels and what sensors
+/// measured when they were taken.
 #[derive(Debug, Default)]
 pub struct Dataset {
     pictures: Vec<u8>,
     labels: Vec<[f32; OUTPUTS]>,
+    measured: Vec<Measurements>,
     places: Vec<Place>,
     /// For each picture, the one before it of the same drive, or itself.
     previous: Vec<usize>,
@@ -55,6 +59,7 @@ impl Dataset {
         Self {
             pictures: Vec::with_capacity(count * PICTURE),
             labels: Vec::with_capacity(count),
+            measured: Vec::with_capacity(count),
             places: Vec::with_capacity(count),
             previous: Vec::with_capacity(count),
             latest: BTreeMap::new(),
@@ -72,32 +77,79 @@ impl Dataset {
     }
 
     /// Adds a picture of 66 rows of 200 RGB pixels with its normalised controls, as the next frame of
-    /// the first drive.
+    /// the first drive. Nothing was measured.
     pub fn push(&mut self, picture: &[u8], label: [f32; OUTPUTS]) {
-        let frame = self.len();
-        self.push_at(Place { drive: 0, frame }, picture, label);
+        let (drive, frame) = (0, self.len());
+        self.push_at(
+            Place { drive, frame },
+            picture,
+            label,
+            Measurements::default(),
+        );
     }
 
     /// Adds a picture that was taken at `place`, after all others of the same drive.
-    pub fn push_at(&mut self, place: Place, picture: &[u8], label: [f32; OUTPUTS]) {
+    pub fn push_at(
+        &mut self,
+        place: Place,
+        picture: &[u8],
+        label: [f32; OUTPUTS],
+        measured: Measurements,
+    ) {
         debug_assert_eq!(picture.len(), PICTURE);
         let index = self.len();
         let before = self.latest.insert(place.drive, index);
         self.previous.push(before.unwrap_or(index));
         self.pictures.extend_from_slice(picture);
         self.labels.push(label);
+        self.measured.push(measured);
         self.places.push(place);
     }
 
     /// The drives one after another, with one of every `every` pictures, beginning with the first.
     pub fn by_drive(&self, every: NonZeroUsize) -> Self {
-        let mut order: Vec<usize> = (0..self.len()).collect();
+        self.of(self.order(0).into_iter().step_by(every.get()))
+    }
+
+    /// About `count` of the `latest` pictures, the drives one after another, in runs of `run`
+    /// consecutive pictures.
+    pub fn runs(&self, latest: usize, count: usize, run: NonZeroUsize) -> Self {
+        let order = self.order(self.len().saturating_sub(latest));
+        let every = (order.len() / count.max(1)).max(1);
+        let runs = order.chunks(run.get()).step_by(every);
+        self.of(runs.flatten().copied())
+    }
+
+    /// The pictures from the index `first` on, one drive after another.
+    fn order(&self, first: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (first..self.len()).collect();
         order.sort_by_key(|&index| self.places[index]);
-        let mut kept = Self::with_capacity(self.len().div_ceil(every.get()));
-        for index in order.into_iter().step_by(every.get()) {
-            kept.push_at(self.places[index], self.picture(index), self.label(index));
+        order
+    }
+
+    /// The pictures with these indices.
+    fn of(&self, indices: impl Iterator<Item = usize>) -> Self {
+        let mut kept = Self::with_capacity(indices.size_hint().0);
+        for index in indices {
+            kept.push_at(
+                self.places[index],
+                self.picture(index),
+                self.label(index),
+                self.measured(index),
+            );
         }
         kept
+    }
+
+    /// What sensors measured when the picture `index` was taken.
+    pub fn measured(&self, index: usize) -> Measurements {
+        self.measured[index]
+    }
+
+    /// Whether every picture has the number.
+    pub fn has(&self, measurement: Measurement) -> bool {
+        let mut each = self.measured.iter();
+        each.all(|measured| measured.get(measurement).is_some())
     }
 
     /// Where the picture with the index `index` was taken.

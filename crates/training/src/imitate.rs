@@ -1,10 +1,14 @@
 //! Imitation learning, from gathering frames to a trained network.
 
+pub mod files;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pilotage_learning::{Learner, LearningError, Training};
+use pilotage_config::WriteError;
+use pilotage_learning::{Example, Learner, LearningError, Training};
 use pilotage_simulator::{CarKind, Circuit, Random};
+use pilotage_vehicle::Measurement;
 use pilotage_vision::VisionError;
 
 use crate::augment;
@@ -14,9 +18,11 @@ use crate::dataset::{Dataset, Sample, physical};
 use crate::evaluate::{self, drive};
 use crate::expert::Expert;
 use crate::network::{OUTPUTS, PICTURE, Statistics};
+use crate::observation::{InputForm, plain, write_numbers, write_planes};
 use crate::policy::Policy;
 use crate::progress;
-use crate::student::{Student, StudentError, plain, write_planes};
+use crate::recording::RecordingError;
+use crate::student::{Student, StudentError};
 
 /// The parameters of a training run.
 #[derive(Debug, Clone)]
@@ -40,8 +46,8 @@ pub struct Plan {
     pub expert: Expert,
     /// The time from a frame to the effect of its command; otherwise it is drawn for each drive.
     pub latency: Option<Duration>,
-    /// The number of pictures that the network sees: the present one, and those before it.
-    pub pictures: usize,
+    /// What the network gets: pictures and measurements.
+    pub inputs: InputForm,
     /// The model as which the network begins, instead of with random weights.
     pub model: Option<PathBuf>,
     /// The folder for checkpoints.
@@ -62,7 +68,7 @@ impl Default for Plan {
             rate: 1e-3,
             expert: Expert::default(),
             latency: None,
-            pictures: 1,
+            inputs: InputForm::default(),
             model: None,
             checkpoints: PathBuf::from("target/training"),
             resume: false,
@@ -85,17 +91,29 @@ pub enum ImitateError {
     /// The network cannot be trained.
     #[error(transparent)]
     Learning(#[from] LearningError),
-    /// The checkpoint's network sees another number of pictures.
+    /// The checkpoint's network has other inputs.
     #[error(
-        "the checkpoint's network sees {found} pictures, and not {wanted}: delete it, or train \
-         without --resume"
+        "the checkpoint's network has other inputs ({found}) than asked for ({wanted}): delete it, \
+         or train without --resume"
     )]
-    Pictures {
-        /// The pictures of the checkpoint's network.
-        found: usize,
-        /// The pictures asked for.
-        wanted: usize,
+    Inputs {
+        /// The inputs of the checkpoint's network.
+        found: InputForm,
+        /// The inputs asked for.
+        wanted: InputForm,
     },
+    /// A recording lacks a number that the network is to get.
+    #[error(
+        "a frame of --data has no measured {}: leave it out of --measure, or record frames with \
+         `pilotage-training record` or `pilotage drive --record`", .0.name()
+    )]
+    NotMeasured(Measurement),
+    /// A model or a recipe cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The frames for calibration cannot be written.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
     /// The checkpoint's frames are of another latency.
     #[error(
         "the checkpoint's frames are not of this --latency: delete it, or train without --resume"
@@ -143,13 +161,16 @@ pub fn imitate(
     let mut checkpoint = Checkpoint::open(&plan.checkpoints, plan.resume)?;
     let mut student = match (checkpoint.student.take(), &plan.model) {
         (Some(student), _) => Some(student),
-        (None, Some(path)) => Some(Student::widened(path, plan.pictures).map_err(Box::new)?),
+        (None, Some(path)) => Some(Student::widened(path, &plan.inputs).map_err(Box::new)?),
         (None, None) => None,
     };
-    if let Some(found) = (student.as_ref().map(Student::pictures)).filter(|&it| it != plan.pictures)
-    {
-        let wanted = plan.pictures;
-        return Err(ImitateError::Pictures { found, wanted });
+    if let Some(found) = (student.as_ref().map(Student::form)).filter(|&it| *it != plan.inputs) {
+        let (found, wanted) = (found.clone(), plan.inputs.clone());
+        return Err(ImitateError::Inputs { found, wanted });
+    }
+    let mut measurements = plan.inputs.measurements.iter();
+    if let Some(&missing) = measurements.find(|&&it| !data.has(it)) {
+        return Err(ImitateError::NotMeasured(missing));
     }
     if checkpoint.rounds > 0 && checkpoint.latency != plan.latency {
         return Err(ImitateError::Latency);
@@ -162,7 +183,7 @@ pub fn imitate(
             Some(student) => student,
             None => {
                 let statistics = Statistics::measure(data.pictures());
-                Student::fresh(&statistics, plan.pictures, plan.seed).map_err(Box::new)?
+                Student::fresh(&statistics, &plan.inputs, plan.seed).map_err(Box::new)?
             }
         };
         let mut trained = train(plan, round, start, data)?;
@@ -236,11 +257,7 @@ fn train(
                 let sample = &samples[index];
                 let mut random = Random::stream(epoch_seed, sample.index as u64);
                 let values = augment::table(&plain, &mut random);
-                let inputs = example.inputs[0].chunks_exact_mut(PICTURE);
-                for (earlier, input) in (0..plan.pictures).rev().zip(inputs) {
-                    let picture = data.picture(data.before(sample.index, earlier));
-                    write_planes(picture, &values, sample.mirrored, input);
-                }
+                write_inputs(plan, data, sample, &values, example);
                 let wanted = data.wanted(sample);
                 example.targets.copy_from_slice(&wanted);
                 example.weights.copy_from_slice(&importance(wanted));
@@ -254,6 +271,28 @@ fn train(
     }
     bar.finish();
     Ok(Student::of_network(learner.finish()))
+}
+
+/// Writes the inputs of a sample: its picture and those before it, and what was measured.
+fn write_inputs(
+    plan: &Plan,
+    data: &Dataset,
+    &Sample { index, mirrored }: &Sample,
+    values: &[[f32; 256]; 3],
+    example: &mut Example<'_>,
+) {
+    let InputForm {
+        pictures,
+        measurements,
+    } = &plan.inputs;
+    let mut inputs = example.inputs.iter_mut().map(|input| &mut **input);
+    let planes = inputs.next().into_iter();
+    let planes = planes.flat_map(|input| input.chunks_exact_mut(PICTURE));
+    for (earlier, planes) in (0..*pictures).rev().zip(planes) {
+        let picture = data.picture(data.before(index, earlier));
+        write_planes(picture, values, mirrored, planes);
+    }
+    write_numbers(&data.measured(index), measurements, mirrored, inputs);
 }
 
 /// Evaluates the student briefly and prints the results: `simple` and a few random circuits, some

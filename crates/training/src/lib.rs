@@ -17,6 +17,7 @@ pub mod expert;
 pub mod export;
 pub mod imitate;
 pub mod network;
+pub mod observation;
 pub mod optimise;
 pub mod policy;
 mod progress;

@@ -6,12 +6,10 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use pilotage_console::{print, printable};
-use pilotage_engine::MOST_PICTURES;
+use pilotage_console::print;
 use pilotage_training::architecture::NetworkKind;
 use pilotage_training::checkpoint::{CheckpointError, is_earlier};
 use pilotage_training::cloning::recipe::TrainingRecipe;
@@ -21,7 +19,6 @@ use pilotage_training::collect::{Wanted, collect};
 use pilotage_training::dataset::Dataset;
 use pilotage_training::evaluate::{Drove, drive, suites};
 use pilotage_training::expert::Expert;
-use pilotage_training::imitate::{Plan, imitate, report};
 use pilotage_training::policy::Policy;
 use pilotage_training::recording::{self, Encoding};
 use pilotage_training::student::Student;
@@ -45,7 +42,7 @@ enum Command {
     /// Try the combinations of strategies, and train the best of them.
     Search(commands::search::Search),
     /// Learn from an expert that knows the true state.
-    Imitate(Imitate),
+    Imitate(commands::imitate::Imitate),
     /// Drive every circuit under every difficult condition and print the results.
     Evaluate(Evaluate),
     /// Write a recording: frames of the expert's driving, or of a network's, with data.csv.
@@ -92,57 +89,6 @@ struct Train {
     /// Overwrite existing files.
     #[arg(long)]
     force: bool,
-}
-
-#[derive(clap::Args)]
-struct Imitate {
-    /// Seed of every random choice.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Number of rounds in which the student drives.
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// Frames gathered in each round; 10000, or none with --data.
-    #[arg(long)]
-    frames: Option<usize>,
-    /// A recording to learn from too: a folder with data.csv, v and w. May be repeated.
-    #[arg(long, value_name = "FOLDER")]
-    data: Vec<PathBuf>,
-    /// Passes over all frames after each round but the last.
-    #[arg(long, default_value_t = 4)]
-    epochs: usize,
-    /// Passes over all frames after the last round.
-    #[arg(long, default_value_t = 12)]
-    last_epochs: usize,
-    /// Adam's initial learning rate.
-    #[arg(long, default_value_t = 1e-3)]
-    rate: f64,
-    /// A short run to check that everything works; the model will hardly drive.
-    #[arg(long, conflicts_with_all = ["rounds", "frames", "epochs", "last_epochs"])]
-    quick: bool,
-    /// The time from a frame to the effect of its command, 0 to 500 ms. The expert then answers for
-    /// the place where its command takes effect. Otherwise the latency differs from drive to drive.
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=500))]
-    latency: Option<u64>,
-    /// The number of pictures that the network sees: the present one, and those before it.
-    #[arg(
-        long, default_value_t = 1, conflicts_with = "data",
-        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=MOST_PICTURES as u64)
-    )]
-    pictures: usize,
-    /// Begin as this model, such as engines/pilotnet.onnx, instead of with random weights.
-    #[arg(long, value_name = "NAME.onnx", conflicts_with = "resume")]
-    model: Option<PathBuf>,
-    /// The model's file; engines/pilotnet.onnx, or needed with --data, --latency, --pictures or
-    /// --model.
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// Folder for checkpoints.
-    #[arg(long, default_value = "target/training")]
-    checkpoints: PathBuf,
-    /// Resume from the checkpoints.
-    #[arg(long)]
-    resume: bool,
 }
 
 #[derive(clap::Args)]
@@ -214,7 +160,7 @@ fn run() -> anyhow::Result<()> {
         Command::Train(arguments) => train(&arguments),
         Command::Optimise(arguments) => commands::optimise::run(&arguments),
         Command::Search(arguments) => commands::search::run(&arguments),
-        Command::Imitate(arguments) => learn(&arguments),
+        Command::Imitate(arguments) => commands::imitate::run(&arguments),
         Command::Evaluate(arguments) => evaluate(&arguments),
         Command::Record(arguments) => record(&arguments),
     }
@@ -225,7 +171,7 @@ fn record(arguments: &Record) -> anyhow::Result<()> {
     let drive_frames = (arguments.frames.checked_mul(every.get()))
         .context("--frames times --every is too large")?;
     let mut data = Dataset::default();
-    let (latency, expert) = latency_and_expert(arguments.latency);
+    let (latency, expert) = commands::latency_and_expert(arguments.latency);
     let mut driver = arguments.driver.as_deref().map(load).transpose()?;
     let driver = driver.as_mut().map(|driver| (driver, EXPERTS_SHARE));
     let wanted = Wanted {
@@ -305,7 +251,7 @@ fn train(arguments: &Train) -> anyhow::Result<()> {
         target.onnx().display(),
         target.toml().display(),
         target.png().display(),
-        for_shell(&target.toml())
+        commands::for_shell(&target.toml())
     ));
     Ok(())
 }
@@ -324,89 +270,6 @@ fn report_interruption(checkpoint: PathBuf) -> anyhow::Result<()> {
         std::process::exit(INTERRUPTED);
     };
     ctrlc::set_handler(end).context("Ctrl-C and SIGTERM cannot be caught")
-}
-
-/// A path as one word of a shell command.
-fn for_shell(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |it: char| it.is_alphanumeric() || "/._-+=:@%,".contains(it);
-    match text.chars().all(is_plain) {
-        true => text,
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
-}
-
-/// A latency that is known, in milliseconds, is one that the expert can foresee.
-fn latency_and_expert(millis: Option<u64>) -> (Option<Duration>, Expert) {
-    let expert = match millis {
-        Some(_) => Expert::foreseeing(),
-        None => Expert::default(),
-    };
-    (millis.map(Duration::from_millis), expert)
-}
-
-fn learn(arguments: &Imitate) -> anyhow::Result<()> {
-    let is_shipped = arguments.data.is_empty()
-        && arguments.latency.is_none()
-        && arguments.pictures == 1
-        && arguments.model.is_none();
-    let out = match (&arguments.out, is_shipped) {
-        (Some(out), _) => out.clone(),
-        (None, true) => PathBuf::from("engines/pilotnet.onnx"),
-        (None, false) => anyhow::bail!(
-            "--data, --latency, --pictures and --model need --out: the default is the shipped model"
-        ),
-    };
-    let (latency, expert) = latency_and_expert(arguments.latency);
-    let default_frames = match (arguments.data.is_empty(), arguments.quick) {
-        (true, false) => 10_000,
-        (true, true) => 1000,
-        (false, _) => 0,
-    };
-    let frames = arguments.frames.unwrap_or(default_frames);
-    let limited = |asked: usize| if arguments.quick { asked.min(2) } else { asked };
-    let plan = Plan {
-        seed: arguments.seed,
-        // Without the simulator, a second round has nothing new to learn from.
-        rounds: if frames == 0 {
-            0
-        } else {
-            limited(arguments.rounds)
-        },
-        frames,
-        epochs: limited(arguments.epochs),
-        last_epochs: limited(arguments.last_epochs),
-        rate: arguments.rate,
-        checkpoints: arguments.checkpoints.clone(),
-        resume: arguments.resume,
-        expert,
-        latency,
-        pictures: arguments.pictures,
-        model: arguments.model.clone(),
-        ..Plan::default()
-    };
-    let mut data = Dataset::with_capacity((plan.rounds + 1) * plan.frames);
-    for folder in &arguments.data {
-        let added = recording::read(folder, &mut data)?;
-        for note in &added.notes {
-            print(printable(&format!("warning: {note}")));
-        }
-        print(format_args!(
-            "{}: {} frames",
-            folder.display(),
-            added.frames
-        ));
-    }
-    let student = imitate(&plan, &mut data, |_, student| Ok(report(student, latency)?))?;
-    pilotage_config::write_atomically(&out, &student.graph()?.write())?;
-    print(format_args!("wrote {}", out.display()));
-    if plan.pictures > 1 {
-        print(format_args!(
-            "its recipe is engines/pilotnet.toml with this model, and [memory] pictures = {}",
-            plan.pictures
-        ));
-    }
-    Ok(())
 }
 
 /// Reads a model.

@@ -12,7 +12,7 @@ use crate::student::Student;
 pub enum Policy<'a> {
     /// The expert, which uses the true state.
     Expert(Expert),
-    /// A network, which uses the picture.
+    /// A network, which uses the picture and what sensors measure.
     Student(&'a mut Student),
 }
 
@@ -21,7 +21,7 @@ impl Policy<'_> {
     pub fn pictures(&self) -> usize {
         match self {
             Self::Expert(_) => 1,
-            Self::Student(student) => student.pictures(),
+            Self::Student(student) => student.form().pictures,
         }
     }
 
@@ -44,8 +44,8 @@ impl Policy<'_> {
         let answers: Vec<(f32, f32)> = match self {
             Self::Expert(expert) => drives.iter().map(|d| expert_answer(expert, d)).collect(),
             Self::Student(student) => {
-                let pictures: Vec<&[u8]> = drives.iter().map(Drive::pictures).collect();
-                student.answers(&pictures)
+                let observed: Vec<_> = drives.iter().map(Drive::observation).collect();
+                student.answers(&observed)
             }
         };
         let pairs = fresh.into_iter().zip(answers);

@@ -3,7 +3,7 @@
 //!
 //! The written format is that of JdeRobot's DeepLearningStudio: a header, and a line for each
 //! image, `image_name,v,w,timestamp`, with v in m/s, w in rad/s (left positive) and the time in
-//! seconds.
+//! seconds. What sensors measured follows: `measured_speed` and others.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -13,10 +13,10 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageError};
 use pilotage_dataset::{DatasetError, Note, Picture, Record, Recording, write_domain};
-use pilotage_vehicle::Domain;
+use pilotage_vehicle::{Domain, Measurement};
 use pilotage_vision::{Crop, Preprocess, VisionError, resize_recorded};
 
-use crate::dataset::{Dataset, normalised, physical};
+use crate::dataset::{Dataset, Place, normalised, physical};
 use crate::network::{HEIGHT, WIDTH};
 
 /// The first line of `data.csv`.
@@ -93,8 +93,10 @@ pub fn read(folder: &Path, data: &mut Dataset) -> Result<Added, RecordingError> 
         let picture = resize(&folder.join(&record.picture), picture)?;
         Ok::<_, RecordingError>((picture, label(folder, record)?))
     };
-    let decoded = recording.for_each_picture(&all, prepared, |_, (picture, (v, w))| {
-        data.push(&picture, normalised(v, w));
+    let decoded = recording.for_each_picture(&all, prepared, |index, (picture, (v, w))| {
+        let (drive, frame) = (0, data.len());
+        let measured = records[index].measured;
+        data.push_at(Place { drive, frame }, &picture, normalised(v, w), measured);
     })?;
     let frames = decoded.used;
     let found = decoded.notes(&recording);
@@ -170,7 +172,8 @@ const PERIOD: f64 = 0.05;
 /// The time between two drives, seconds: enough for every reader to take them for two.
 const PAUSE: f64 = 10.0;
 
-/// Writes `data`, pictures of the simulator with the frames of each drive in order, to `folder`.
+/// Writes `data`, pictures of the simulator with the frames of each drive in order, to `folder`. A
+/// measurement that every picture has gets a column.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -180,7 +183,10 @@ pub fn write(folder: &Path, data: &Dataset, encoding: Encoding) -> Result<(), Re
     let file = File::create(&path).map_err(|reason| file_error(&path, reason))?;
     let mut lines = BufWriter::new(file);
     let failed = |reason| file_error(&path, reason);
-    writeln!(lines, "{HEADER}").map_err(failed)?;
+    let measured = Measurement::ALL.into_iter().filter(|&it| data.has(it));
+    let measured: Vec<Measurement> = measured.collect();
+    let columns = measured.iter().map(|it| format!(",{}", it.column()));
+    writeln!(lines, "{HEADER}{}", columns.collect::<String>()).map_err(failed)?;
     let mut time = 0.0;
     for index in 0..data.len() {
         let name = format!("{index:06}.{}", encoding.extension());
@@ -192,7 +198,11 @@ pub fn write(folder: &Path, data: &Dataset, encoding: Encoding) -> Result<(), Re
                 false => PAUSE,
             };
         }
-        writeln!(lines, "{name},{v},{w},{time:.3}").map_err(failed)?;
+        let numbers = measured
+            .iter()
+            .filter_map(|&it| data.measured(index).get(it));
+        let numbers: String = numbers.map(|number| format!(",{number}")).collect();
+        writeln!(lines, "{name},{v},{w},{time:.3}{numbers}").map_err(failed)?;
         let path = folder.join(name);
         let image = File::create(&path).map_err(|reason| file_error(&path, reason))?;
         let mut image = BufWriter::new(image);

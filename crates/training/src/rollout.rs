@@ -8,6 +8,7 @@ use pilotage_vehicle::{Controls, Mixer, Time};
 use pilotage_vision::{FrameView, PixelFormat, Preprocess, Vision, VisionError};
 
 use crate::network::{HEIGHT, PICTURE, WIDTH};
+use crate::observation::Observation;
 
 /// The first row of the frame that the network uses.
 pub const FIRST_ROW: usize = 240;
@@ -150,9 +151,12 @@ impl Drive {
         Ok(true)
     }
 
-    /// The latest pictures, the oldest first: rows of RGB.
-    pub fn pictures(&self) -> &[u8] {
-        &self.pictures
+    /// What a network gets now: the latest pictures, and what the car's sensors measured.
+    pub fn observation(&self) -> Observation<'_> {
+        Observation {
+            pictures: &self.pictures,
+            measured: self.world.measured(),
+        }
     }
 
     /// The latest picture: rows of RGB.

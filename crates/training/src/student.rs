@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 
 use pilotage_compiler::{DraftError, read_model};
 use pilotage_engine::MOST_PICTURES;
-use pilotage_graph::{ElementType, Graph, TensorType};
+use pilotage_graph::{ElementType, Graph, TensorType, ValueId};
 use pilotage_learning::{LearningError, Network};
+use pilotage_vehicle::Measurement;
 use pilotage_vision::Layout;
 
 use crate::architecture::{Architecture, ArchitectureError, NetworkKind};
 use crate::dataset::physical;
 use crate::export::ExportError;
 use crate::network::{HEIGHT, OUTPUTS, PICTURE, Statistics, WIDTH};
+use crate::observation::{InputForm, Observation, plain, write_numbers, write_planes};
 use crate::widen::widen;
 
 /// Why a model cannot drive in the simulator.
@@ -22,8 +24,9 @@ pub enum StudentError {
     Read(#[from] DraftError),
     /// The model has other inputs or outputs.
     #[error(
-        "{}: the simulator's network has one input of 1x3x66x200, or of several such pictures along \
-         the channels, and two outputs, normalised speed and yaw rate; this model has {found}",
+        "{}: the simulator's network has an input of 1x3x66x200, or of several such pictures along \
+         the channels, inputs of 1x1 with the names of measurements, and two outputs, normalised \
+         speed and yaw rate; this model has {found}",
         path.display()
     )]
     Other {
@@ -35,7 +38,7 @@ pub enum StudentError {
     /// The network cannot be made.
     #[error(transparent)]
     Architecture(#[from] ArchitectureError),
-    /// A network of several pictures cannot begin as this model.
+    /// A network of several pictures or of measurements cannot begin as this model.
     #[error(
         "{}: {reason}; begin with a model that `imitate` or `optimise` wrote from \
          engines/pilotnet.onnx, or without --model", path.display()
@@ -55,12 +58,12 @@ pub enum StudentError {
 }
 
 /// A network with the input `image`, float32, 1x3x66x200, RGB, 0 to 1, or several such pictures along
-/// the channels, the oldest first; and two outputs, normalised speed and yaw rate. It runs on as many
-/// threads as rayon does.
+/// the channels, the oldest first; an input for each measurement; and two outputs, normalised speed and
+/// yaw rate. It runs on as many threads as rayon does.
 #[derive(Debug)]
 pub struct Student {
     network: Network,
-    pictures: usize,
+    form: InputForm,
 }
 
 impl Student {
@@ -72,33 +75,38 @@ impl Student {
     /// Never, unless this crate has a defect.
     pub fn fresh(
         statistics: &Statistics,
-        pictures: usize,
+        form: &InputForm,
         seed: u64,
     ) -> Result<Self, StudentError> {
-        let graph = pilotnet(statistics, pictures, seed)?;
+        let graph = pilotnet(statistics, form, seed)?;
         Ok(Self::of_network(Network::from_graph(&graph)?))
     }
 
-    /// A network of `pictures` pictures that answers as the model `path`, a PilotNet of fewer: by the
-    /// latest pictures alone.
+    /// A network with the inputs `form` that answers as the model `path`, a PilotNet of fewer pictures
+    /// and of no or the same measurements: by its inputs alone.
     ///
     /// # Errors
     /// If the model cannot be read, or is another network.
-    pub fn widened(path: &Path, pictures: usize) -> Result<Self, StudentError> {
+    pub fn widened(path: &Path, form: &InputForm) -> Result<Self, StudentError> {
         let from = read_model(path)?.0;
         let student = Self::of_graph(path, &from)?;
-        if student.pictures == pictures {
+        if student.form == *form {
             return Ok(student);
+        }
+        let begin = |reason| StudentError::Begin {
+            path: path.to_owned(),
+            reason,
+        };
+        let measured = &student.form.measurements;
+        if !(measured.is_empty() || *measured == form.measurements) {
+            return Err(begin(format!("it has other inputs ({})", student.form)));
         }
         let none = Statistics {
             mean: [0.0; 3],
             variance: [1.0; 3],
         };
-        let mut graph = pilotnet(&none, pictures, 0)?;
-        widen(&from, &mut graph).map_err(|reason| StudentError::Begin {
-            path: path.to_owned(),
-            reason,
-        })?;
+        let mut graph = pilotnet(&none, form, 0)?;
+        widen(&from, &mut graph).map_err(begin)?;
         Ok(Self::of_network(Network::from_graph(&graph)?))
     }
 
@@ -106,15 +114,17 @@ impl Student {
     pub(crate) fn of_network(mut network: Network) -> Self {
         network.set_threads(rayon::current_num_threads());
         let elements = network.input_sizes().first().copied().unwrap_or(0);
-        Self {
-            network,
+        let graph = network.graph();
+        let form = InputForm {
             pictures: (elements / PICTURE).max(1),
-        }
+            measurements: measurements(graph).unwrap_or_default(),
+        };
+        Self { network, form }
     }
 
-    /// The number of pictures that the network sees.
-    pub fn pictures(&self) -> usize {
-        self.pictures
+    /// The network's inputs.
+    pub fn form(&self) -> &InputForm {
+        &self.form
     }
 
     pub(crate) fn into_network(self) -> Network {
@@ -126,7 +136,7 @@ impl Student {
     /// # Errors
     /// If the model has other inputs or outputs, or uses operators that training does not support.
     pub fn of_graph(path: &Path, graph: &Graph) -> Result<Self, StudentError> {
-        let types = |ports: &[pilotage_graph::ValueId]| -> Vec<TensorType> {
+        let types = |ports: &[ValueId]| -> Vec<TensorType> {
             let each = ports.iter().map(|&port| graph.value(port).tensor_type());
             each.collect()
         };
@@ -138,7 +148,7 @@ impl Student {
                 && *input == TensorType::new(ElementType::F32, [1, 3 * count, HEIGHT, WIDTH])
         };
         let numbers = |of: &TensorType| of.shape.iter().product::<usize>();
-        let fits = matches!(&inputs[..], [input] if is_pictures(input));
+        let fits = inputs.first().is_some_and(is_pictures) && measurements(graph).is_some();
         if !fits || outputs.iter().map(numbers).sum::<usize>() != OUTPUTS {
             let list = |types: Vec<TensorType>| -> String {
                 let types: Vec<String> = types.iter().map(TensorType::to_string).collect();
@@ -168,46 +178,39 @@ impl Student {
         self.network.to_graph()
     }
 
-    /// The speed (m/s) and the yaw rate (rad/s) for the pictures that each car sees, the oldest
-    /// first: rows of interleaved RGB.
-    pub fn answers(&mut self, seen: &[&[u8]]) -> Vec<(f32, f32)> {
-        let values = plain();
-        let answers = self.network.answers(seen.len(), &|index, example| {
-            let pictures = seen[index].chunks_exact(PICTURE);
-            for (picture, out) in pictures.zip(example.inputs[0].chunks_exact_mut(PICTURE)) {
+    /// The speed (m/s) and the yaw rate (rad/s) for what each car observes.
+    pub fn answers(&mut self, observed: &[Observation<'_>]) -> Vec<(f32, f32)> {
+        let (values, measurements) = (plain(), &self.form.measurements);
+        let answers = self.network.answers(observed.len(), &|index, example| {
+            let Observation { pictures, measured } = observed[index];
+            let mut inputs = example.inputs.iter_mut().map(|input| &mut **input);
+            let planes = inputs.next().into_iter();
+            let planes = planes.flat_map(|input| input.chunks_exact_mut(PICTURE));
+            for (picture, out) in pictures.chunks_exact(PICTURE).zip(planes) {
                 write_planes(picture, &values, false, out);
             }
+            write_numbers(&measured, measurements, false, inputs);
         });
         let (answers, _) = answers.as_chunks::<OUTPUTS>();
         answers.iter().map(|&answer| physical(answer)).collect()
     }
 }
 
-fn pilotnet(statistics: &Statistics, pictures: usize, seed: u64) -> Result<Graph, StudentError> {
-    let input = [HEIGHT, WIDTH, 3 * pictures];
+/// The measurements that are the inputs behind the first; `None` if one of those is none.
+fn measurements(graph: &Graph) -> Option<Vec<Measurement>> {
+    let each = graph.inputs.iter().skip(1).map(|&port| {
+        let value = graph.value(port);
+        let is_number = value.tensor_type() == TensorType::new(ElementType::F32, [1, 1]);
+        let mut named = Measurement::ALL.into_iter();
+        named.find(|it| is_number && it.name() == value.name)
+    });
+    each.collect()
+}
+
+fn pilotnet(statistics: &Statistics, form: &InputForm, seed: u64) -> Result<Graph, StudentError> {
+    let input = [HEIGHT, WIDTH, 3 * form.pictures];
+    let numbers = form.measurements.iter().map(|it| it.name().to_owned());
     let shape = Architecture::new(NetworkKind::Pilotnet, input, OUTPUTS)?;
+    let shape = shape.with_numbers(numbers.collect());
     Ok(shape.graph(statistics, &[0.5; OUTPUTS], Layout::Nchw, seed)?)
-}
-
-/// The network's input for every byte, by colour.
-pub fn plain() -> [[f32; 256]; 3] {
-    [std::array::from_fn(|byte| byte as f32 / 255.0); 3]
-}
-
-/// Writes the network's input for `picture`, one plane for each colour, with the value of every byte
-/// by colour. Left and right are exchanged when `mirrored`.
-pub fn write_planes(picture: &[u8], values: &[[f32; 256]; 3], mirrored: bool, out: &mut [f32]) {
-    debug_assert_eq!((picture.len(), out.len()), (PICTURE, PICTURE));
-    let planes = out.chunks_exact_mut(HEIGHT * WIDTH).zip(values);
-    for (colour, (plane, values)) in planes.enumerate() {
-        let rows = picture.chunks_exact(3 * WIDTH);
-        for (row, out) in rows.zip(plane.chunks_exact_mut(WIDTH)) {
-            let bytes = row[colour..].iter().step_by(3);
-            let write = |(to, &byte): (&mut f32, &u8)| *to = values[usize::from(byte)];
-            match mirrored {
-                true => out.iter_mut().rev().zip(bytes).for_each(write),
-                false => out.iter_mut().zip(bytes).for_each(write),
-            }
-        }
-    }
 }

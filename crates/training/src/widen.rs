@@ -1,10 +1,11 @@
-//! A network of several pictures that begins as one of fewer.
+//! A network of several pictures or of measured numbers that begins as one of fewer.
 
 use pilotage_graph::{Graph, Tensor};
 
 /// Writes the constants of `from` over those of `graph`, a network of the same form with more input
-/// channels. The first convolution gives no weight to the channels that are new, which come first;
-/// their normalization is that of the others.
+/// channels, or more inputs of its first fully connected layer. The first convolution gives no weight
+/// to the channels that are new, which come first; their normalization is that of the others. Nor
+/// does the fully connected layer to its new inputs, which come first too.
 ///
 /// # Errors
 /// What `from` lacks, if it is of another form.
@@ -29,7 +30,7 @@ pub fn widen(from: &Graph, graph: &mut Graph) -> Result<(), String> {
     Ok(())
 }
 
-/// The numbers of a wider tensor: the same shape, numbers by channel, or weights of a convolution.
+/// The numbers of a wider tensor: the same shape, numbers by channel, or weights of a layer.
 fn widened(numbers: &[f32], old: &[usize], new: &[usize]) -> Option<Vec<f32>> {
     match (old, new) {
         (old, new) if old == new => Some(numbers.to_vec()),

@@ -10,14 +10,16 @@ use pilotage_training::checkpoint::{Checkpoint, CheckpointError};
 use pilotage_training::dataset::{Dataset, normalised, physical};
 use pilotage_training::imitate::importance;
 use pilotage_training::network::{HEIGHT, PICTURE, Statistics, WIDTH};
-use pilotage_training::student::{Student, StudentError, plain, write_planes};
+use pilotage_training::observation::{InputForm, plain, write_planes};
+use pilotage_training::student::{Student, StudentError};
 
 fn graph() -> Graph {
     let statistics = Statistics {
         mean: [0.25, 0.5, 0.75],
         variance: [0.01, 0.02, 0.03],
     };
-    Student::fresh(&statistics, 1, 11).unwrap().graph().unwrap()
+    let student = Student::fresh(&statistics, &InputForm::default(), 11);
+    student.unwrap().graph().unwrap()
 }
 
 #[test]

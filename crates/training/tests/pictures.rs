@@ -1,6 +1,6 @@
 //! Tests networks that see several pictures: what they see, and as what they begin.
 
-#![allow(clippy::unwrap_used, reason = "a failure is a panic")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is a panic")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,28 @@ use pilotage_training::dataset::{Dataset, Place};
 use pilotage_training::evaluate::plain;
 use pilotage_training::imitate::{ImitateError, Plan, imitate};
 use pilotage_training::network::{HEIGHT, OUTPUTS, PICTURE, Statistics, WIDTH};
+use pilotage_training::observation::{InputForm, Observation};
 use pilotage_training::rollout::Drive;
 use pilotage_training::student::{Student, StudentError};
+use pilotage_vehicle::Measurements;
 use pilotage_vision::Layout;
 
 fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../engines/pilotnet.onnx")
+}
+
+fn form(pictures: usize) -> InputForm {
+    InputForm {
+        pictures,
+        ..InputForm::default()
+    }
+}
+
+fn seen(pictures: &[u8]) -> Observation<'_> {
+    Observation {
+        pictures,
+        measured: Measurements::default(),
+    }
 }
 
 fn picture(seed: usize) -> Vec<u8> {
@@ -29,13 +45,13 @@ fn picture(seed: usize) -> Vec<u8> {
 #[test]
 fn a_widened_network_answers_as_its_model_by_the_latest_picture() {
     let mut one = Student::read(&shipped()).unwrap();
-    let mut three = Student::widened(&shipped(), 3).unwrap();
-    assert_eq!((one.pictures(), three.pictures()), (1, 3));
+    let mut three = Student::widened(&shipped(), &form(3)).unwrap();
+    assert_eq!((one.form(), three.form()), (&form(1), &form(3)));
     let latest = picture(1);
-    let expected = one.answers(&[&latest]);
+    let expected = one.answers(&[seen(&latest)]);
     for earlier in [picture(2), latest.clone(), vec![255; PICTURE]] {
-        let seen = [&earlier[..], &earlier, &latest].concat();
-        let answers = three.answers(&[&seen]);
+        let pictures = [&earlier[..], &earlier, &latest].concat();
+        let answers = three.answers(&[seen(&pictures)]);
         let (found, wanted) = (answers[0], expected[0]);
         assert!(
             (found.0 - wanted.0).abs() < 1e-3 && (found.1 - wanted.1).abs() < 1e-3,
@@ -44,7 +60,10 @@ fn a_widened_network_answers_as_its_model_by_the_latest_picture() {
     }
     // A network of three pictures is read back as one.
     let graph = three.graph().unwrap();
-    assert_eq!(Student::of_graph(&shipped(), &graph).unwrap().pictures(), 3);
+    assert_eq!(
+        Student::of_graph(&shipped(), &graph).unwrap().form(),
+        &form(3)
+    );
 }
 
 #[test]
@@ -58,8 +77,8 @@ fn a_network_of_another_form_cannot_be_widened() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("large.onnx");
     fs::write(&path, large.unwrap().write()).unwrap();
-    assert_eq!(Student::widened(&path, 1).unwrap().pictures(), 1);
-    let error = Student::widened(&path, 2).unwrap_err();
+    assert_eq!(Student::widened(&path, &form(1)).unwrap().form(), &form(1));
+    let error = Student::widened(&path, &form(2)).unwrap_err();
     assert!(matches!(&error, StudentError::Begin { .. }), "{error}");
 }
 
@@ -77,7 +96,7 @@ fn a_drive_keeps_the_latest_pictures_and_begins_with_the_first() {
             .flat_map(|before| taken[last.saturating_sub(*before)].clone())
             .collect();
         assert!(
-            drive.pictures() == expected,
+            drive.observation().pictures == expected,
             "after {} pictures",
             taken.len()
         );
@@ -93,7 +112,13 @@ fn the_pictures_before_one_are_those_of_its_drive() {
     let mut data = Dataset::default();
     // Two drives in turn, and a third that begins when the first has ended.
     for (drive, frame) in [(1, 0), (2, 0), (1, 1), (2, 1), (3, 0), (2, 2), (3, 1)] {
-        data.push_at(Place { drive, frame }, &picture(frame), [0.5; OUTPUTS]);
+        let measured = Measurements::default();
+        data.push_at(
+            Place { drive, frame },
+            &picture(frame),
+            [0.5; OUTPUTS],
+            measured,
+        );
     }
     let all = |data: &Dataset| -> Vec<[usize; 3]> {
         let of = |index| [0, 1, 2].map(|count| data.before(index, count));
@@ -130,24 +155,21 @@ fn a_network_of_two_pictures_learns_and_resumes_only_as_such() {
         last_epochs: 1,
         batch: 16,
         latency: Some(Duration::from_millis(millis)),
-        pictures,
+        inputs: form(pictures),
         model: (pictures == 2).then(shipped),
         checkpoints: folder.path().to_owned(),
         resume,
         ..Plan::default()
     };
     let student = imitate(&plan(2, 100, false), &mut Dataset::default(), |_, _| Ok(()));
-    assert_eq!(student.unwrap().pictures(), 2);
+    assert_eq!(student.unwrap().form(), &form(2));
     let other = imitate(&plan(2, 50, true), &mut Dataset::default(), |_, _| Ok(()));
     assert!(matches!(other.unwrap_err(), ImitateError::Latency));
     let other = imitate(&plan(3, 100, true), &mut Dataset::default(), |_, _| Ok(()));
-    assert!(matches!(
-        other.unwrap_err(),
-        ImitateError::Pictures {
-            found: 2,
-            wanted: 3
-        }
-    ));
+    let ImitateError::Inputs { found, wanted } = other.unwrap_err() else {
+        panic!("other inputs were accepted");
+    };
+    assert_eq!((found, wanted), (form(2), form(3)));
 }
 
 #[test]
@@ -191,10 +213,10 @@ fn a_network_of_three_pictures_begins_with_random_weights_too() {
         frames: 48,
         last_epochs: 1,
         batch: 16,
-        pictures: 3,
+        inputs: form(3),
         checkpoints: folder.path().to_owned(),
         ..Plan::default()
     };
     let student = imitate(&plan, &mut Dataset::default(), |_, _| Ok(()));
-    assert_eq!(student.unwrap().pictures(), 3);
+    assert_eq!(student.unwrap().form(), &form(3));
 }

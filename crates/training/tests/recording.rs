@@ -9,7 +9,7 @@ use pilotage_dataset::{DatasetError, Recording};
 use pilotage_training::dataset::{Dataset, Place, physical};
 use pilotage_training::network::PICTURE;
 use pilotage_training::recording::{Encoding, RecordingError, read, write};
-use pilotage_vehicle::Domain;
+use pilotage_vehicle::{Domain, Measurement, Measurements};
 
 fn folder_with(csv: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -76,7 +76,9 @@ fn drives_are_written_one_after_another() {
                     drive,
                     frame: frame as usize,
                 };
-                data.push_at(place, &vec![level; PICTURE], [f32::from(level), 0.5]);
+                let label = [f32::from(level), 0.5];
+                let measured = Measurements::default();
+                data.push_at(place, &vec![level; PICTURE], label, measured);
             }
         }
     }
@@ -99,6 +101,57 @@ fn drives_are_written_one_after_another() {
         .collect();
     let expected = [0.0, 0.05, 0.1, 0.15, 0.2, 10.2, 10.25, 10.35, 10.4];
     assert_eq!(times, expected);
+}
+
+/// What sensors measured has a column where every picture has it.
+#[test]
+fn measured_numbers_are_read_back_as_they_were_written() {
+    let measured = |number: f32| {
+        let mut measured = Measurements::default();
+        measured.set(Measurement::Speed, Some(number));
+        measured.set(Measurement::YawRate, Some(-0.1 * number));
+        measured
+    };
+    let mut data = Dataset::default();
+    for frame in 0..3usize {
+        let mut measured = measured(1.1 * frame as f32);
+        let acceleration = (frame > 0).then_some(4.0);
+        measured.set(Measurement::Acceleration, acceleration);
+        let place = Place { drive: 1, frame };
+        data.push_at(place, &vec![0; PICTURE], [0.5; 2], measured);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &data, Encoding::Png).unwrap();
+    let csv = fs::read_to_string(folder.path().join("data.csv")).unwrap();
+    let header = "image_name,v,w,timestamp,measured_speed,measured_yaw_rate\n";
+    assert!(csv.starts_with(header), "{csv}");
+    let mut back = Dataset::default();
+    read(folder.path(), &mut back).unwrap();
+    for frame in 0..3 {
+        assert_eq!(back.measured(frame), measured(1.1 * frame as f32));
+    }
+    assert!(back.has(Measurement::Speed) && !back.has(Measurement::Acceleration));
+}
+
+#[test]
+fn runs_are_consecutive_pictures_of_the_latest() {
+    let mut data = Dataset::default();
+    for frame in 0..60usize {
+        for drive in [2, 1] {
+            let place = Place { drive, frame };
+            data.push_at(place, &vec![0; PICTURE], [0.5; 2], Measurements::default());
+        }
+    }
+    let places = |latest, count, run| -> Vec<(u64, usize)> {
+        let kept = data.runs(latest, count, NonZeroUsize::new(run).unwrap());
+        let places = (0..kept.len()).map(|index| kept.place(index));
+        places.map(|place| (place.drive, place.frame)).collect()
+    };
+    // Of the drives' last 10 frames, one of every 5 pictures.
+    assert_eq!(places(20, 4, 1), [(1, 50), (1, 55), (2, 50), (2, 55)]);
+    assert_eq!(places(20, 8, 2).len(), 10);
+    assert_eq!(places(20, 4, 2), [(1, 50), (1, 51), (2, 50), (2, 51)]);
+    assert_eq!(places(500, 1000, 1).len(), 120);
 }
 
 /// A camera's frame: the lower half is resized, and the upper half is not used.

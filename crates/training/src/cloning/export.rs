@@ -153,7 +153,7 @@ pub fn relative(folder: &Path, from: &Path) -> PathBuf {
 }
 
 /// A TOML basic string.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {
         match character {

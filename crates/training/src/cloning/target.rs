@@ -35,7 +35,7 @@ pub enum TargetError {
         kind: FileKind,
     },
     /// The name is that of the shipped model.
-    #[error("{} is the shipped model, which a recording's never replaces; choose another name with --out", .0.display())]
+    #[error("{} is the shipped model, which no other replaces; choose another name with --out", .0.display())]
     Shipped(PathBuf),
     /// The training recipe would be overwritten.
     #[error("{} is the training recipe; the recipe for `pilotage compile` needs another name: --out", .0.display())]
@@ -146,6 +146,11 @@ impl Target {
     /// The recipe for `pilotage compile`.
     pub fn toml(&self) -> PathBuf {
         self.file(".toml")
+    }
+
+    /// The folder of frames for calibration, where the training makes them.
+    pub fn frames(&self) -> PathBuf {
+        self.file("-frames")
     }
 
     /// The picture of the training.

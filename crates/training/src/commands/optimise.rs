@@ -67,6 +67,6 @@ fn report(result: &Optimised) {
         "{name}: wrote {}{}; next: pilotage compile {}",
         onnx.unwrap_or_default(),
         result.toml.display(),
-        crate::for_shell(&result.toml)
+        super::for_shell(&result.toml)
     ));
 }

@@ -42,8 +42,8 @@ pub(crate) fn run(arguments: &Search) -> anyhow::Result<()> {
     print(format_args!(
         "wrote {}; next: pilotage evaluate --data TEST --out {} {}/*.engine",
         arguments.out.join("search.csv").display(),
-        crate::for_shell(&arguments.out),
-        crate::for_shell(&arguments.out),
+        super::for_shell(&arguments.out),
+        super::for_shell(&arguments.out),
     ));
     Ok(())
 }
