@@ -6,12 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use pilotage_compiler::Recipe;
+use pilotage_compiler::{Precision, Recipe, compile_recipe};
+use pilotage_config::Source;
+use pilotage_engine::Bundle;
 use pilotage_simulator::Circuit;
 use pilotage_training::checkpoint::Checkpoint;
+use pilotage_training::cloning::Target;
 use pilotage_training::dataset::Dataset;
 use pilotage_training::evaluate::plain;
-use pilotage_training::imitate::{ImitateError, Plan, imitate};
+use pilotage_training::imitate::{ImitateError, Plan, files, imitate};
 use pilotage_training::network::PICTURE;
 use pilotage_training::observation::{InputForm, Observation, Scaling, write_numbers};
 use pilotage_training::rollout::Drive;
@@ -31,17 +34,16 @@ fn form(pictures: usize, measurements: &[Measurement]) -> InputForm {
     }
 }
 
-fn measured(speed: f32, yaw_rate: f32) -> Measurements {
-    Measurements::new([Some(speed), Some(yaw_rate), None, None])
+fn seen(pictures: &[u8], speed: f32, yaw_rate: f32) -> Observation<'_> {
+    Observation {
+        pictures,
+        measured: Measurements::new([Some(speed), Some(yaw_rate), None, None]),
+    }
 }
 
 #[test]
 fn a_network_begins_as_the_shipped_one_whatever_is_measured() {
     let picture: Vec<u8> = (0..PICTURE).map(|at| (at * 7 % 251) as u8).collect();
-    let seen = |pictures, speed, yaw_rate| Observation {
-        pictures,
-        measured: measured(speed, yaw_rate),
-    };
     let mut plain = Student::read(&shipped()).unwrap();
     let expected = plain.answers(&[seen(&picture, 0.0, 0.0)])[0];
     for pictures in [1, 3] {
@@ -113,7 +115,7 @@ fn a_drive_measures_with_the_delay_and_noise_of_its_sensors() {
 #[test]
 fn a_checkpoint_keeps_its_measurements() {
     let folder = tempfile::tempdir().unwrap();
-    let plan = |measurements: &[Measurement], resume| Plan {
+    let plan = |measurements: &[Measurement], resume: bool| Plan {
         rounds: 1,
         frames: 48,
         epochs: 1,
@@ -175,48 +177,37 @@ fn an_unknown_measurement_is_refused() {
     assert!(text.contains("need --out"), "{text}");
 }
 
-/// The program writes a recipe that `pilotage compile` takes as it is.
+/// The recipe that is written compiles as it is.
 #[test]
 fn what_is_written_compiles() {
     let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let model = shipped();
-    let arguments = [
-        "imitate",
-        "--measure",
-        "speed,yaw_rate",
-        "--pictures",
-        "2",
-        "--latency",
-        "100",
-        "--frames",
-        "64",
-        "--rounds",
-        "0",
-        "--last-epochs",
-        "1",
-        "--model",
-        model.to_str().unwrap(),
-        "--out",
-        "it",
-    ];
-    let output = run(folder, &arguments);
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("next: pilotage compile it.toml"), "{text}");
-    // A second run keeps the files.
-    let again = run(folder, &arguments);
-    let text = String::from_utf8_lossy(&again.stderr);
-    assert!(text.contains("it.onnx exists"), "{text}");
-
-    let path = folder.join("it.toml");
-    let (recipe, _) = Recipe::read(&path).unwrap();
-    let inputs: Vec<&str> = recipe.measurement.iter().map(|it| &*it.input).collect();
-    assert_eq!(
-        (recipe.memory.pictures, &inputs[..]),
-        (2, &["speed", "yaw_rate"][..])
-    );
-    let compiled = pilotage_compiler::compile(&path).unwrap();
-    let bundle = pilotage_engine::Bundle::read(&compiled.bytes).unwrap();
-    assert_eq!(bundle.plan.inputs.len(), 3);
+    let plan = Plan {
+        rounds: 0,
+        frames: 40,
+        last_epochs: 0,
+        inputs: form(2, &BOTH),
+        model: Some(shipped()),
+        checkpoints: folder.path().join("checkpoints"),
+        ..Plan::default()
+    };
+    let target = Target::new(&folder.path().join("it"), None, false, false).unwrap();
+    let mut data = Dataset::default();
+    let student = imitate(&plan, &mut data, |_, _| Ok(())).unwrap();
+    files::write(&target, &student, &data, &plan).unwrap();
+    let (recipe, text) = Recipe::read(&target.toml()).unwrap();
+    assert_eq!(recipe.precision, Precision::Int8);
+    let recipe = Recipe {
+        precision: Precision::Fp32,
+        ..recipe
+    };
+    let source = Source::new("it.toml", &text);
+    let compiled = compile_recipe(recipe, &source, folder.path(), "it").unwrap();
+    let bundle = Bundle::read(&compiled.bytes).unwrap();
+    let rules = bundle.manifest.input_rules().unwrap();
+    assert_eq!(rules.memory.pictures, 2);
+    let measured: Vec<_> = rules
+        .measured()
+        .map(|(measurement, _)| measurement)
+        .collect();
+    assert_eq!(measured, BOTH);
 }
