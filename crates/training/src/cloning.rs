@@ -221,7 +221,7 @@ fn read(
     outputs: &[LearnedOutput],
 ) -> Result<(Frames, Vec<usize>), CloningError> {
     let input = &plan.recipe.input;
-    let mut frames = Frames::new(input, outputs.len());
+    let mut frames = Frames::new(input, outputs.len()).with_numbers(&plan.recipe.measure);
     let mut counts = Vec::new();
     let all = recordings
         .iter()

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pilotage_training::expert::Expert;
+use pilotage_vehicle::Measurement;
 
 /// The trained model, and what it learns from.
 #[derive(clap::Args)]
@@ -41,4 +42,25 @@ pub(crate) fn latency_and_expert(millis: Option<u64>) -> (Option<Duration>, Expe
         None => Expert::default(),
     };
     (millis.map(Duration::from_millis), expert)
+}
+
+/// The measurement with this name.
+pub(crate) fn measurement(name: &str) -> Result<Measurement, String> {
+    let found = Measurement::ALL.into_iter().find(|it| it.name() == name);
+    found.ok_or_else(|| {
+        let known = Measurement::ALL.map(Measurement::name).join(", ");
+        format!("no sensor measures it; the measurements are {known}")
+    })
+}
+
+/// Checks that no measurement of --measure is named twice.
+pub(crate) fn check_measure(measurements: &[Measurement]) -> anyhow::Result<()> {
+    for (index, measurement) in measurements.iter().enumerate() {
+        anyhow::ensure!(
+            !measurements[..index].contains(measurement),
+            "--measure names {} twice",
+            measurement.name()
+        );
+    }
+    Ok(())
 }

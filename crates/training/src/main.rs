@@ -22,7 +22,7 @@ use pilotage_training::expert::Expert;
 use pilotage_training::policy::Policy;
 use pilotage_training::recording::{self, Encoding};
 use pilotage_training::student::Student;
-use pilotage_vehicle::Domain;
+use pilotage_vehicle::{Domain, Measurement};
 
 /// Trains driving policies in the simulator and from recordings.
 #[derive(Parser)]
@@ -67,6 +67,10 @@ struct Train {
     /// An ONNX model to fine-tune, instead of a named network.
     #[arg(long, value_name = "NAME.onnx", conflicts_with = "network")]
     model: Option<PathBuf>,
+    /// Numbers that sensors measured on the car, which the network gets beside the picture, instead of
+    /// the recipe's: speed, yaw_rate, acceleration, lateral_acceleration.
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = commands::measurement)]
+    measure: Vec<Measurement>,
     /// Learn from Udacity's cameras at the sides too, with steering that is this much further to the
     /// middle, such as 0.2.
     #[arg(long, value_name = "STEERING")]
@@ -206,6 +210,14 @@ fn train(arguments: &Train) -> anyhow::Result<()> {
         );
         recipe.augment.side_cameras = Some(correction);
     }
+    if !arguments.measure.is_empty() {
+        commands::check_measure(&arguments.measure)?;
+        recipe.measure.clone_from(&arguments.measure);
+    }
+    anyhow::ensure!(
+        recipe.measure.is_empty() || recipe.model.is_none(),
+        "measured numbers (`measure`, --measure) are for the named networks: leave out --model"
+    );
     anyhow::ensure!(
         recipe.memory.pictures == 1
             || (recipe.model.is_none() && recipe.augment.side_cameras.is_none()),

@@ -1,4 +1,4 @@
-//! What a network of the simulator gets with each frame: pictures, and numbers measured on the car.
+//! What a network gets with each frame: pictures, and numbers measured on the car.
 
 use std::fmt;
 
@@ -47,31 +47,62 @@ impl fmt::Display for InputForm {
     }
 }
 
-/// How a network gets a measured number: `scale * number + offset`.
+/// A measured number as a network gets it: `scale * number + offset`, in an input of its own, of 1x1,
+/// with the measurement's name.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scaling {
+pub struct Number {
+    /// What is measured.
+    pub measurement: Measurement,
     /// The factor.
     pub scale: f32,
     /// Added after the multiplication.
     pub offset: f32,
 }
 
-impl Scaling {
-    /// The scaling of a measurement of the simulator's car. Its numbers then lie within about 2, as
-    /// the features of the picture do, beside which they are quantized: those have one scale.
-    pub const fn of(measurement: Measurement) -> Self {
+impl Number {
+    /// A measurement of the simulator's car. Its numbers then lie within about 2, as the features of
+    /// the picture do, beside which they are quantized: those have one scale.
+    pub const fn simulated(measurement: Measurement) -> Self {
         let (scale, offset) = match measurement {
             // Around 8 m/s.
             Measurement::Speed => (0.25, -2.0),
             Measurement::YawRate => (0.5, 0.0),
             Measurement::Acceleration | Measurement::LateralAcceleration => (0.125, 0.0),
         };
-        Self { scale, offset }
+        Self {
+            measurement,
+            scale,
+            offset,
+        }
+    }
+
+    /// Whether the sign depends on left and right.
+    pub const fn turns(self) -> bool {
+        match self.measurement {
+            Measurement::YawRate | Measurement::LateralAcceleration => true,
+            Measurement::Speed | Measurement::Acceleration => false,
+        }
+    }
+
+    /// The network's element for a number. A mirrored car turns the other way.
+    pub fn element(self, number: f32, mirrored: bool) -> f32 {
+        let is_negated = mirrored && self.turns();
+        self.scale * if is_negated { -number } else { number } + self.offset
+    }
+
+    /// The table of a recipe for `pilotage compile`.
+    pub fn table(self) -> String {
+        let Self { scale, offset, .. } = self;
+        let name = self.measurement.name();
+        format!(
+            "\n[[measurement]]\ninput = \"{name}\"\nvalues = [\"{name}\"]\nscale = {scale:?}\n\
+             offset = {offset:?}\n"
+        )
     }
 }
 
-/// Writes the network's inputs for `measurements`, which are one element each. A mirrored car turns
-/// the other way. What is not measured is 0, in the unit of the measurement.
+/// Writes the inputs of a network of the simulator for `measurements`, which are one element each.
+/// What is not measured is 0, in the unit of the measurement.
 pub fn write_numbers<'a>(
     measured: &Measurements,
     measurements: &[Measurement],
@@ -80,17 +111,7 @@ pub fn write_numbers<'a>(
 ) {
     for (&measurement, input) in measurements.iter().zip(inputs) {
         let number = measured.get(measurement).unwrap_or(0.0);
-        let turned = mirrored && turns(measurement);
-        let Scaling { scale, offset } = Scaling::of(measurement);
-        input.fill(scale * if turned { -number } else { number } + offset);
-    }
-}
-
-/// Whether the sign of a measurement depends on left and right.
-fn turns(measurement: Measurement) -> bool {
-    match measurement {
-        Measurement::YawRate | Measurement::LateralAcceleration => true,
-        Measurement::Speed | Measurement::Acceleration => false,
+        input.fill(Number::simulated(measurement).element(number, mirrored));
     }
 }
 

@@ -16,7 +16,7 @@ use pilotage_training::dataset::Dataset;
 use pilotage_training::evaluate::plain;
 use pilotage_training::imitate::{ImitateError, Plan, files, imitate};
 use pilotage_training::network::PICTURE;
-use pilotage_training::observation::{InputForm, Observation, Scaling, write_numbers};
+use pilotage_training::observation::{InputForm, Number, Observation, write_numbers};
 use pilotage_training::rollout::Drive;
 use pilotage_training::student::{Student, StudentError};
 use pilotage_vehicle::{Measurement, Measurements};
@@ -95,7 +95,7 @@ fn a_mirrored_car_turns_the_other_way() {
     };
     let ([v, w, along, across], [v2, w2, along2, across2]) = (written(false), written(true));
     assert_eq!([v, w, along, across], [v2, -w2, along2, -across2]);
-    let Scaling { scale, offset } = Scaling::of(Measurement::Speed);
+    let Number { scale, offset, .. } = Number::simulated(Measurement::Speed);
     assert_eq!(v, scale * 6.0 + offset);
 }
 

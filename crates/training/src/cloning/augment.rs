@@ -99,6 +99,11 @@ impl Change {
         }
     }
 
+    /// Whether left and right are exchanged.
+    pub fn is_mirrored(&self) -> bool {
+        self.mirrored
+    }
+
     /// The control for the changed picture, in the car's units. A shift to the right is as if the
     /// car had turned to the left, so that it has to steer to the right.
     pub fn control(

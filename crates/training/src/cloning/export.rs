@@ -53,6 +53,9 @@ pub fn recipe(task: &Task<'_>, model: &str, calibration: &str, comment: &str) ->
             "\n[memory]\npictures = {pictures}\nafter_gap = \"{after}\"\n"
         );
     }
+    for number in &task.numbers {
+        text += &number.table();
+    }
     let model = |meaning| LearnedOutput {
         meaning,
         scale: 1.0,

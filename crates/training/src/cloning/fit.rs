@@ -1,21 +1,24 @@
 //! Fits a network to frames: passes with augmentation, early stopping, checkpoints.
 
+mod example;
+
 use std::ops::ControlFlow;
 
 use pilotage_graph::{Graph, ValueId};
-use pilotage_learning::{Example, Learner, LearningError, Network, Training};
+use pilotage_learning::{Learner, LearningError, Network, Training};
 use pilotage_simulator::Random;
 use pilotage_vision::Preprocess;
 
-use super::augment::{Change, Slot, Values, per_width};
+use super::augment::{Change, Values, per_width};
 use super::balance::Balance;
 use super::frames::Frames;
 use super::model::{Origin, Port};
-use super::recipe::{LearnedOutput, TrainingRecipe};
+use super::recipe::{LearnedOutput, TrainingRecipe, rounded};
 use super::split::Split;
 use super::state::{EpochError, Fingerprint, State, StateError};
 use crate::export::{ExportError, ThrottleBySteering, add_throttle};
 use crate::network::Statistics;
+use crate::observation::Number;
 use crate::progress;
 
 /// The least deviation that a control's errors are divided by, in the car's unit: a control that
@@ -72,6 +75,8 @@ pub struct Task<'a> {
     pub outputs: Vec<LearnedOutput>,
     /// Where it has each of these outputs.
     pub ports: Vec<Port>,
+    /// What sensors measure, as it gets it.
+    pub numbers: Vec<Number>,
     /// All frames.
     pub frames: &'a Frames,
     /// Which of them are learned and held back.
@@ -126,6 +131,7 @@ impl<'a> Task<'a> {
             graph: Graph::default(),
             metadata: Vec::new(),
             ports: Vec::new(),
+            numbers: numbers(recipe, frames, &split.learned),
             dropouts: Vec::new(),
             rate_factors: Vec::new(),
             values: values(&recipe.input),
@@ -242,7 +248,12 @@ impl<'a> Task<'a> {
         let mut fingerprint = Fingerprint::default().with(settings.as_bytes());
         for index in 0..self.frames.len() {
             fingerprint = fingerprint.with(self.frames.picture(index));
-            for value in self.frames.label(index) {
+            for value in self
+                .frames
+                .label(index)
+                .iter()
+                .chain(self.frames.numbers(index))
+            {
                 fingerprint = fingerprint.with(&value.to_le_bytes());
             }
         }
@@ -359,46 +370,6 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// Height, width and channels of a picture.
-    fn picture(&self) -> [usize; 3] {
-        let input = &self.recipe.input;
-        let [width, height] = [input.width, input.height].map(|side| side as usize);
-        [height, width, input.colour.channels()]
-    }
-
-    /// Writes a frame's picture and those before it, the oldest first, all with the same change.
-    fn write_input(&self, frame: usize, change: &Change, out: &mut [f32]) {
-        let count = self.recipe.memory.pictures;
-        for index in 0..count {
-            let picture = self
-                .frames
-                .picture(self.frames.before(frame, count - 1 - index));
-            let slot = Slot {
-                layout: self.recipe.input.layout,
-                index,
-                count,
-            };
-            change.write(slot, picture, self.picture(), &self.values, out);
-        }
-    }
-
-    /// Fills an example with a randomly changed frame.
-    fn example(&self, frame: usize, random: &mut Random, example: &mut Example<'_>) {
-        let [height, width, _] = self.picture();
-        let change = Change::draw(&self.recipe.augment, [height, width], random);
-        self.write_input(frame, &change, example.inputs[0]);
-        // Numbers of the network that are not learned do not count.
-        example.weights.fill(0.0);
-        let labels = self.frames.label(frame).iter().zip(&self.outputs);
-        let ports = self.ports.iter().zip(self.importance());
-        for ((&label, output), (port, importance)) in labels.zip(ports) {
-            let control = change.control(output, label, self.per_width, width);
-            example.targets[port.element] = (control - output.offset) / output.scale;
-            example.weights[port.element] = importance;
-        }
-        example.seed = random.bits();
-    }
-
     /// The weight of each output's squared error: one over the variance of its labels, in the
     /// network's unit.
     fn importance(&self) -> impl Iterator<Item = f32> {
@@ -432,7 +403,7 @@ impl<'a> Task<'a> {
     pub fn answers(&self, network: &mut Network, frames: &[usize]) -> Vec<f32> {
         let unchanged = Change::none();
         let numbers = network.answers(frames.len(), &|index, example| {
-            self.write_input(frames[index], &unchanged, example.inputs[0]);
+            self.write_inputs(frames[index], &unchanged, &mut example.inputs);
         });
         let mut answers = Vec::with_capacity(frames.len() * self.outputs.len());
         for numbers in numbers.chunks_exact(network.output_size().max(1)) {
@@ -476,17 +447,41 @@ pub(crate) fn values(input: &Preprocess) -> Values {
     (0..input.colour.channels()).map(channel).collect()
 }
 
+/// The measured numbers that the network gets. Scaled by mean and deviation of the learned frames, they
+/// are about 1 in size; those that turn stay 0 for a car that does not.
+fn numbers(recipe: &TrainingRecipe, frames: &Frames, learned: &[usize]) -> Vec<Number> {
+    let each = recipe.measure.iter().enumerate();
+    each.map(|(place, &measurement)| {
+        let values = learned.iter().map(|&index| frames.numbers(index)[place]);
+        let (mean, deviation) = spread(values);
+        let number = Number {
+            measurement,
+            scale: rounded(1.0 / deviation),
+            offset: 0.0,
+        };
+        match number.turns() {
+            true => number,
+            false => Number {
+                offset: rounded(-mean / deviation),
+                ..number
+            },
+        }
+    })
+    .collect()
+}
+
 /// Mean and deviation of every control of the learned frames, in the car's units.
 fn moments(frames: &Frames, learned: &[usize], outputs: usize) -> (Vec<f64>, Vec<f64>) {
-    let count = learned.len().max(1) as f64;
-    let moment = |output: usize| {
-        let labels = || learned.iter().map(|&i| f64::from(frames.label(i)[output]));
-        let mean = labels().sum::<f64>() / count;
-        let variance = labels()
-            .map(|label| (label - mean) * (label - mean))
-            .sum::<f64>()
-            / count;
-        (mean, variance.sqrt().max(LEAST_DEVIATION))
-    };
+    let moment = |output: usize| spread(learned.iter().map(|&i| frames.label(i)[output]));
     (0..outputs).map(moment).unzip()
+}
+
+/// Mean and deviation, which is at least [`LEAST_DEVIATION`].
+fn spread(values: impl Iterator<Item = f32> + Clone) -> (f64, f64) {
+    let values = values.map(f64::from);
+    let count = values.clone().count().max(1) as f64;
+    let mean = values.clone().sum::<f64>() / count;
+    let squares = values.map(|value| (value - mean) * (value - mean));
+    let deviation = (squares.sum::<f64>() / count).sqrt();
+    (mean, deviation.max(LEAST_DEVIATION))
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pilotage_dataset::{DatasetError, Note, Picture, Record, Recording};
+use pilotage_vehicle::Measurement;
 use pilotage_vision::{Preprocess, VisionError, resize_recorded};
 
 use super::recipe::LearnedOutput;
@@ -42,6 +43,21 @@ pub enum FramesError {
         /// The missing control.
         missing: &'static str,
     },
+    /// Most records of a recording lack a number that the network is to get.
+    #[error(
+        "{}: {without} of {of} records have no {}, which the network is to get; leave this recording \
+         out, or {} out of `measure`", folder.display(), missing.column(), missing.name()
+    )]
+    NotMeasured {
+        /// The recording.
+        folder: PathBuf,
+        /// Records without the number.
+        without: usize,
+        /// Records in all.
+        of: usize,
+        /// The missing number.
+        missing: Measurement,
+    },
     /// A picture cannot be converted to the network's input.
     #[error("{}: {reason}", path.display())]
     Vision {
@@ -77,6 +93,10 @@ pub struct Frames {
     outputs: usize,
     /// The recorded controls in the car's units, one frame after another.
     labels: Vec<f32>,
+    /// What is kept of what sensors measured.
+    measurements: Vec<Measurement>,
+    /// The measured numbers, one frame after another.
+    numbers: Vec<f32>,
     /// Where each frame lies in time.
     pub places: Vec<Place>,
     /// Whether each frame is that of a camera at the side.
@@ -91,6 +111,15 @@ impl Frames {
             picture: a * b * c,
             outputs,
             ..Self::default()
+        }
+    }
+
+    /// The same, which keeps these numbers that sensors measured, too.
+    #[must_use]
+    pub fn with_numbers(self, measurements: &[Measurement]) -> Self {
+        Self {
+            measurements: measurements.to_owned(),
+            ..self
         }
     }
 
@@ -112,6 +141,13 @@ impl Frames {
     /// The recorded controls of a frame, in the car's units.
     pub fn label(&self, index: usize) -> &[f32] {
         &self.labels[index * self.outputs..][..self.outputs]
+    }
+
+    /// What sensors measured with a frame, in the order of [`with_numbers`](Self::with_numbers).
+    pub fn numbers(&self, index: usize) -> &[f32] {
+        let count = self.measurements.len();
+        let numbers = self.numbers.get(index * count..(index + 1) * count);
+        numbers.unwrap_or_default()
     }
 
     /// Whether a frame is that of a camera at the side, which the car does not drive by.
@@ -158,7 +194,7 @@ impl Frames {
     ) -> Result<Vec<String>, FramesError> {
         let folder = recording.folder();
         let records = recording.records();
-        let labelled = labelled(folder, records, outputs)?;
+        let labelled = labelled(folder, records, outputs, &self.measurements)?;
         let first = self.places.last().map_or(0, |place| place.drive + 1);
         let places = places(records, first);
         let resized = |record: &Record, picture| {
@@ -171,6 +207,9 @@ impl Frames {
         let decoded =
             recording.for_each_picture(&labelled, resized, |index, (picture, label)| {
                 self.push(&picture, &label, places[index]);
+                let measured = &records[index].measured;
+                let numbers = self.measurements.iter().filter_map(|&it| measured.get(it));
+                self.numbers.extend(numbers);
                 if let Some(is_side) = self.sides.last_mut() {
                     *is_side = records[index].is_side;
                 }
@@ -181,7 +220,7 @@ impl Frames {
         let without = records.len() - labelled.len();
         if without > 0 {
             notes.push(format!(
-                "{}: {without} records without a value to learn are passed over",
+                "{}: {without} records without a value to learn, or a measured number, are passed over",
                 folder.display()
             ));
         }
@@ -219,12 +258,25 @@ fn available_memory() -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// The records that have every value.
+/// The records that have every value and every number.
 fn labelled(
     folder: &Path,
     records: &[Record],
     outputs: &[LearnedOutput],
+    measurements: &[Measurement],
 ) -> Result<Vec<usize>, FramesError> {
+    for &missing in measurements {
+        let lacks = |record: &&Record| record.measured.get(missing).is_none();
+        let without = records.iter().filter(lacks).count();
+        if without * 2 > records.len() {
+            return Err(FramesError::NotMeasured {
+                folder: folder.to_owned(),
+                without,
+                of: records.len(),
+                missing,
+            });
+        }
+    }
     for output in outputs {
         let lacks = |record: &&Record| output.of_record(record).is_none();
         let without = records.iter().filter(lacks).count();
@@ -237,7 +289,10 @@ fn labelled(
             });
         }
     }
-    let complete = |record: &Record| outputs.iter().all(|o| o.of_record(record).is_some());
+    let complete = |record: &Record| {
+        let mut measured = measurements.iter().map(|&it| record.measured.get(it));
+        outputs.iter().all(|o| o.of_record(record).is_some()) && measured.all(|it| it.is_some())
+    };
     let all = records.iter().enumerate();
     Ok(all
         .filter(|(_, record)| complete(record))

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use pilotage_config::{ConfigError, FileKind, LONGEST_FILE, ReadError, Source, read};
 use pilotage_dataset::Record;
 use pilotage_engine::{Meaning, Memory};
-use pilotage_vehicle::Domain;
+use pilotage_vehicle::{Domain, Measurement};
 use pilotage_vision::{Crop, Preprocess};
 use serde::Deserialize;
 
@@ -33,6 +33,8 @@ pub struct TrainingRecipe {
     pub has_input: bool,
     /// How many pictures the network gets: several have a form in a named network only.
     pub memory: Memory,
+    /// What the network gets of what sensors measure on the car; for a named network only.
+    pub measure: Vec<Measurement>,
     /// What the network learns to answer; chosen by the recordings' columns if empty.
     pub output: Vec<WantedOutput>,
     /// The throttle of a network that only steers.
@@ -53,6 +55,7 @@ impl Default for TrainingRecipe {
             input: Preprocess::new(200, 66),
             has_input: false,
             memory: Memory::default(),
+            measure: Vec::new(),
             output: Vec::new(),
             throttle: None,
             augment: Augment::default(),
@@ -270,7 +273,7 @@ pub(crate) fn check_augment(augment: &Augment, source: &Source<'_>) -> Result<()
 const LEAST_SCALE: f64 = 0.01;
 
 /// A number with two significant digits, as a recipe is read.
-fn rounded(value: f64) -> f32 {
+pub(super) fn rounded(value: f64) -> f32 {
     format!("{value:.1e}").parse().unwrap_or(value as f32)
 }
 
@@ -330,6 +333,7 @@ impl TrainingRecipe {
         let input = self.input.validate(frame.0, frame.1);
         input.map_err(|error| source.error("input", error))?;
         self.check_memory(source)?;
+        self.check_measure(source)?;
         if self.model.is_none() {
             (self.architecture(1)).map_err(|error| source.error("input", error))?;
         }
@@ -410,7 +414,9 @@ impl TrainingRecipe {
         let (width, height) = (self.input.width as usize, self.input.height as usize);
         let channels = self.input.colour.channels() * self.memory.pictures;
         let input = [height, width, channels];
-        Architecture::new(self.network, input, outputs)
+        let numbers = self.measure.iter().map(|it| it.name().to_owned());
+        let shape = Architecture::new(self.network, input, outputs)?;
+        Ok(shape.with_numbers(numbers.collect()))
     }
 
     /// Checks that no key is only for a user's model, if there is none.

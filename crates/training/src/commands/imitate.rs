@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, ensure};
+use anyhow::ensure;
 use pilotage_console::{print, printable};
 use pilotage_engine::MOST_PICTURES;
 use pilotage_training::cloning::Target;
@@ -12,7 +12,7 @@ use pilotage_training::observation::InputForm;
 use pilotage_training::recording;
 use pilotage_vehicle::Measurement;
 
-use super::{for_shell, latency_and_expert};
+use super::{check_measure, for_shell, latency_and_expert, measurement};
 
 /// The shipped model, which the defaults train.
 const SHIPPED: &str = "engines/pilotnet.onnx";
@@ -76,15 +76,6 @@ pub(crate) struct Imitate {
     resume: bool,
 }
 
-/// The measurement with this name.
-fn measurement(name: &str) -> Result<Measurement, String> {
-    let found = Measurement::ALL.into_iter().find(|it| it.name() == name);
-    found.ok_or_else(|| {
-        let known = Measurement::ALL.map(Measurement::name).join(", ");
-        format!("no sensor measures it; the measurements are {known}")
-    })
-}
-
 impl Imitate {
     /// Whether the shipped model is trained.
     fn is_shipped(&self) -> bool {
@@ -116,11 +107,7 @@ impl Imitate {
     }
 
     fn plan(&self) -> anyhow::Result<Plan> {
-        for (index, measurement) in self.measure.iter().enumerate() {
-            if self.measure[..index].contains(measurement) {
-                bail!("--measure names {} twice", measurement.name());
-            }
-        }
+        check_measure(&self.measure)?;
         let (latency, expert) = latency_and_expert(self.latency);
         let default_frames = match (self.data.is_empty(), self.quick) {
             (true, false) => 10_000,

@@ -12,7 +12,7 @@ use crate::cloning::Target;
 use crate::cloning::export::quoted;
 use crate::dataset::Dataset;
 use crate::network::{HEIGHT, WIDTH};
-use crate::observation::Scaling;
+use crate::observation::Number;
 use crate::recording::{self, Encoding};
 use crate::rollout::FIRST_ROW;
 use crate::student::Student;
@@ -76,13 +76,7 @@ pub fn recipe(plan: &Plan, model: &str, frames: &str) -> String {
         let _ = write!(text, "\n[memory]\npictures = {}\n", inputs.pictures);
     }
     for &measurement in &inputs.measurements {
-        let Scaling { scale, offset } = Scaling::of(measurement);
-        let name = measurement.name();
-        let _ = write!(
-            text,
-            "\n[[measurement]]\ninput = \"{name}\"\nvalues = [\"{name}\"]\nscale = {scale:?}\n\
-             offset = {offset:?}\n"
-        );
+        text += &Number::simulated(measurement).table();
     }
     text += "\n[[output]]\nindex = 0\nmeaning = \"speed\"\nscale = 17.5\noffset = 6.5\n\
              gate = { mse = 0.05, worst = 1.0 } # (m/s)2, m/s\n\

@@ -5,6 +5,7 @@
 mod channels;
 mod files;
 mod layers;
+mod measurements;
 mod memory;
 mod model;
 mod onnxruntime;

@@ -1,4 +1,4 @@
-//! The rules that `[memory]` of a training recipe must fulfil.
+//! The rules that `[memory]` and `measure` of a training recipe must fulfil.
 
 use pilotage_config::{ConfigError, Source};
 use pilotage_engine::{MOST_PICTURES, PictureAxis};
@@ -6,6 +6,22 @@ use pilotage_engine::{MOST_PICTURES, PictureAxis};
 use super::TrainingRecipe;
 
 impl TrainingRecipe {
+    pub(super) fn check_measure(&self, source: &Source<'_>) -> Result<(), ConfigError> {
+        for (index, measurement) in self.measure.iter().enumerate() {
+            if self.measure[..index].contains(measurement) {
+                let reason = format!("\"{}\" is there twice", measurement.name());
+                return Err(source.error("measure", reason));
+            }
+        }
+        match self.model.is_some() && !self.measure.is_empty() {
+            true => Err(source.error(
+                "measure",
+                "is for the named networks; a model of your own is fine-tuned with a picture alone",
+            )),
+            false => Ok(()),
+        }
+    }
+
     pub(super) fn check_memory(&self, source: &Source<'_>) -> Result<(), ConfigError> {
         let memory = &self.memory;
         let wrong = |key: &str, reason: &str| Err(source.error(&format!("memory.{key}"), reason));
