@@ -22,7 +22,7 @@ use pilotage_training::expert::Expert;
 use pilotage_training::policy::Policy;
 use pilotage_training::recording::{self, Encoding};
 use pilotage_training::student::Student;
-use pilotage_vehicle::{Domain, Measurement};
+use pilotage_vehicle::{Domain, LONGEST_COMMAND, Measurement, is_command_name};
 
 /// Trains driving policies in the simulator and from recordings.
 #[derive(Parser)]
@@ -135,6 +135,9 @@ struct Record {
     /// The time from a frame to the effect of its command, as for `imitate`.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=500))]
     latency: Option<u64>,
+    /// Label all frames with this high-level command, such as left.
+    #[arg(long, value_name = "NAME", value_parser = command)]
+    command: Option<String>,
     /// Write JPEG of this quality, 1 to 100, instead of PNG.
     #[arg(long, value_name = "QUALITY", value_parser = clap::value_parser!(u8).range(1..=100))]
     jpeg: Option<u8>,
@@ -186,7 +189,8 @@ fn record(arguments: &Record) -> anyhow::Result<()> {
     };
     collect(&mut data, wanted, driver, |_| ())?;
     let encoding = arguments.jpeg.map_or(Encoding::Png, Encoding::Jpeg);
-    recording::write(&arguments.out, &data.by_drive(every), encoding)?;
+    let command = arguments.command.as_deref();
+    recording::write(&arguments.out, &data.by_drive(every), encoding, command)?;
     Ok(())
 }
 
@@ -282,6 +286,16 @@ fn report_interruption(checkpoint: PathBuf) -> anyhow::Result<()> {
         std::process::exit(INTERRUPTED);
     };
     ctrlc::set_handler(end).context("Ctrl-C and SIGTERM cannot be caught")
+}
+
+/// A name of a high-level command.
+fn command(name: &str) -> Result<String, String> {
+    match is_command_name(name) {
+        true => Ok(name.to_owned()),
+        false => Err(format!(
+            "use lower-case letters, digits, _ and -, at most {LONGEST_COMMAND}"
+        )),
+    }
 }
 
 /// Reads a model.

@@ -173,11 +173,17 @@ const PERIOD: f64 = 0.05;
 const PAUSE: f64 = 10.0;
 
 /// Writes `data`, pictures of the simulator with the frames of each drive in order, to `folder`. A
-/// measurement that every picture has gets a column.
+/// measurement that every picture has gets a column, and so does the high-level `command`, which is
+/// that of all of them.
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn write(folder: &Path, data: &Dataset, encoding: Encoding) -> Result<(), RecordingError> {
+pub fn write(
+    folder: &Path,
+    data: &Dataset,
+    encoding: Encoding,
+    command: Option<&str>,
+) -> Result<(), RecordingError> {
     fs::create_dir_all(folder).map_err(|reason| file_error(folder, reason))?;
     let path = folder.join("data.csv");
     let file = File::create(&path).map_err(|reason| file_error(&path, reason))?;
@@ -185,8 +191,11 @@ pub fn write(folder: &Path, data: &Dataset, encoding: Encoding) -> Result<(), Re
     let failed = |reason| file_error(&path, reason);
     let measured = Measurement::ALL.into_iter().filter(|&it| data.has(it));
     let measured: Vec<Measurement> = measured.collect();
-    let columns = measured.iter().map(|it| format!(",{}", it.column()));
-    writeln!(lines, "{HEADER}{}", columns.collect::<String>()).map_err(failed)?;
+    let columns = measured.iter().map(|it| it.column());
+    let columns = columns.chain(command.map(|_| "command"));
+    let columns: String = columns.map(|title| format!(",{title}")).collect();
+    writeln!(lines, "{HEADER}{columns}").map_err(failed)?;
+    let command = command.map_or(String::new(), |command| format!(",{command}"));
     let mut time = 0.0;
     for index in 0..data.len() {
         let name = format!("{index:06}.{}", encoding.extension());
@@ -202,7 +211,7 @@ pub fn write(folder: &Path, data: &Dataset, encoding: Encoding) -> Result<(), Re
             .iter()
             .filter_map(|&it| data.measured(index).get(it));
         let numbers: String = numbers.map(|number| format!(",{number}")).collect();
-        writeln!(lines, "{name},{v},{w},{time:.3}{numbers}").map_err(failed)?;
+        writeln!(lines, "{name},{v},{w},{time:.3}{numbers}{command}").map_err(failed)?;
         let path = folder.join(name);
         let image = File::create(&path).map_err(|reason| file_error(&path, reason))?;
         let mut image = BufWriter::new(image);

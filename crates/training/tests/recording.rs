@@ -27,7 +27,7 @@ fn a_data_set_is_read_back_as_it_was_written() {
             .collect();
         data.push(&picture, [0.1 * index as f32, 0.5 - 0.1 * index as f32]);
     }
-    write(folder.path(), &data, Encoding::Png).unwrap();
+    write(folder.path(), &data, Encoding::Png, None).unwrap();
     let csv = fs::read_to_string(folder.path().join("data.csv")).unwrap();
     assert!(
         csv.starts_with("image_name,v,w,timestamp\n000000.png,6.5,0,0.000\n"),
@@ -52,7 +52,7 @@ fn jpeg_keeps_the_colours_of_single_columns() {
         .collect();
     let mut data = Dataset::default();
     data.push(&picture, [0.2, 0.5]);
-    write(folder.path(), &data, Encoding::Jpeg(90)).unwrap();
+    write(folder.path(), &data, Encoding::Jpeg(90), None).unwrap();
     assert!(folder.path().join("000000.jpg").is_file());
 
     let mut back = Dataset::default();
@@ -93,7 +93,7 @@ fn drives_are_written_one_after_another() {
 
     let folder = tempfile::tempdir().unwrap();
     let whole = data.by_drive(NonZeroUsize::MIN);
-    write(folder.path(), &whole, Encoding::Jpeg(90)).unwrap();
+    write(folder.path(), &whole, Encoding::Jpeg(90), None).unwrap();
     let recording = Recording::open(folder.path()).unwrap();
     assert_eq!(recording.domain(), Some(Domain::Simulated));
     let times: Vec<f64> = (recording.records().iter())
@@ -103,7 +103,7 @@ fn drives_are_written_one_after_another() {
     assert_eq!(times, expected);
 }
 
-/// What sensors measured has a column where every picture has it.
+/// What sensors measured has a column where every picture has it, and so has a command.
 #[test]
 fn measured_numbers_are_read_back_as_they_were_written() {
     let measured = |number: f32| {
@@ -121,10 +121,13 @@ fn measured_numbers_are_read_back_as_they_were_written() {
         data.push_at(place, &vec![0; PICTURE], [0.5; 2], measured);
     }
     let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), &data, Encoding::Png).unwrap();
+    write(folder.path(), &data, Encoding::Png, Some("left")).unwrap();
     let csv = fs::read_to_string(folder.path().join("data.csv")).unwrap();
-    let header = "image_name,v,w,timestamp,measured_speed,measured_yaw_rate\n";
+    let header = "image_name,v,w,timestamp,measured_speed,measured_yaw_rate,command\n";
     assert!(csv.starts_with(header), "{csv}");
+    let recording = Recording::open(folder.path()).unwrap();
+    let mut records = recording.records().iter();
+    assert!(records.all(|record| record.command.as_deref() == Some("left")));
     let mut back = Dataset::default();
     read(folder.path(), &mut back).unwrap();
     for frame in 0..3 {

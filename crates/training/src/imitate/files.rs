@@ -52,7 +52,8 @@ pub fn write(
         NonZeroUsize::MIN
     };
     let chosen = data.runs(latest, FRAMES, run);
-    Ok(recording::write(&frames, &chosen, Encoding::Jpeg(QUALITY))?)
+    let encoding = Encoding::Jpeg(QUALITY);
+    Ok(recording::write(&frames, &chosen, encoding, None)?)
 }
 
 /// The text of the recipe. `model` is the name of the ONNX file, and `frames` that of the folder.
