@@ -19,8 +19,8 @@ use pilotage_learning::{Learner, Network, Training};
 use pilotage_simulator::{Appearance, CameraSpec, CarKind, Circuit, Outcome, Pose, Random};
 use pilotage_training::architecture::{Architecture, NetworkKind};
 use pilotage_training::network::{HEIGHT, PICTURE, Statistics, WIDTH};
+use pilotage_training::observation::{plain, write_planes};
 use pilotage_training::rollout::{Conditions, Drive};
-use pilotage_training::student::{plain, write_planes};
 use pilotage_vision::{Layout, Preprocess};
 use serde::Deserialize;
 
