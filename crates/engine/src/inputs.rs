@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use pilotage_vehicle::{Measurement, Measurements};
+use pilotage_vehicle::{Measurement, Measurements, Rays, Scan};
 
 use crate::memory::{AfterGap, Memory, PictureAxis};
-use crate::rules::{CommandEncoding, InputRules, MeasurementRule};
+use crate::rules::{CommandEncoding, InputRules, MeasurementRule, ScanRule};
 use crate::{Buffer, ElementType, Output, Port, TensorMut, TensorRef};
 
 /// The largest number of inputs of a driving policy.
@@ -97,6 +97,21 @@ struct Commanded {
     encoding: CommandEncoding,
 }
 
+/// The input of a lidar's scan.
+#[derive(Debug, Clone)]
+struct Scanned {
+    input: usize,
+    rays: Rays,
+    rule: ScanRule,
+}
+
+/// The network needs a scan, and the lidar gives none that is whole and young enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoScan {
+    /// The latest scan's age, if there is one that is too old.
+    pub age: Option<Duration>,
+}
+
 /// A number that the network needs, and the sensors do not give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unmeasured {
@@ -109,8 +124,8 @@ pub struct Unmeasured {
 /// The input tensors of an engine from frame to frame, by its [`InputRules`]. Nothing but
 /// [`Inputs::new`] allocates.
 ///
-/// For each frame: [`picture`](Self::picture) is written, and [`measure`](Self::measure) and
-/// [`command`](Self::command) where the network has such inputs; [`advance`](Self::advance) completes
+/// For each frame: [`picture`](Self::picture) is written, and [`measure`](Self::measure),
+/// [`command`](Self::command) and [`scan`](Self::scan) where the network has such inputs; [`advance`](Self::advance) completes
 /// the inputs, [`tensors`](Self::tensors) are what the engine reads, and [`remember`](Self::remember)
 /// takes its answers.
 #[derive(Debug, Clone)]
@@ -128,6 +143,7 @@ pub struct Inputs {
     signals: Vec<Signal>,
     measured: Vec<Measured>,
     commanded: Option<Commanded>,
+    scanned: Option<Scanned>,
     /// Whether no frame was seen since the start.
     fresh: bool,
 }
@@ -172,6 +188,7 @@ impl Inputs {
             signals: signals(memory, others, outputs, meanings)?,
             measured: measured(&rules.measurements, others)?,
             commanded: commanded(rules, others)?,
+            scanned: scanned(rules, others)?,
             fresh: true,
         };
         for port in others {
@@ -251,6 +268,35 @@ impl Inputs {
             // There are few values.
             CommandEncoding::Index => values.fill(place as f32),
         }
+    }
+
+    /// Sets the input of a lidar's scan to the one that was complete `age` ago. For each direction of
+    /// the rule the nearest ray counts. A direction that no ray is near has no echo.
+    ///
+    /// # Errors
+    /// If the scan is not whole or too old, and the car must stop for it.
+    pub fn scan(&mut self, scan: &Scan, age: Duration) -> Result<(), NoScan> {
+        let Some(Scanned { input, rays, rule }) = &self.scanned else {
+            return Ok(());
+        };
+        let Some(Buffer::F32(values)) = self.others.get_mut(*input) else {
+            return Ok(());
+        };
+        let is_whole = scan.is_whole();
+        if !is_whole || age > rule.max_age() {
+            let none = NoScan {
+                age: is_whole.then_some(age),
+            };
+            let metres = rule.missing.number().ok_or(none)?;
+            values.fill(rule.scaled(metres));
+            return Ok(());
+        }
+        for (ray, value) in values.iter_mut().enumerate() {
+            let nearest = scan.rays.nearest(rays.angle(ray));
+            let found = nearest.and_then(|it| scan.millimetres.get(it));
+            *value = rule.number(found.copied().unwrap_or(0));
+        }
+        Ok(())
     }
 
     /// Completes the inputs after the picture was written. `gap` says that frames were missed since
@@ -449,6 +495,22 @@ fn measured(rules: &[MeasurementRule], others: &[Port]) -> Result<Vec<Measured>,
         }));
     }
     Ok(elements)
+}
+
+fn scanned(rules: &InputRules, others: &[Port]) -> Result<Option<Scanned>, InputsError> {
+    let Some(rule) = &rules.scan else {
+        return Ok(None);
+    };
+    let at = input(others, &rule.input)?;
+    let rays = rule.directions();
+    let rays = rays.filter(|rays| others[at].len() == rays.count());
+    let rays = rays.ok_or_else(|| wrong(&rule.input, "does not fit the recipe's `[scan]`"))?;
+    let rule = rule.clone();
+    Ok(Some(Scanned {
+        input: at,
+        rays,
+        rule,
+    }))
 }
 
 fn commanded(rules: &InputRules, others: &[Port]) -> Result<Option<Commanded>, InputsError> {

@@ -104,7 +104,7 @@ pub use decoder::{
     PointOrder, Points, Pursuit,
 };
 pub use gate::{Gate, GateLimits, Gated, GatedPart, PathLimits};
-pub use inputs::{Inputs, InputsError, MOST_INPUTS, PictureForm, Unmeasured};
+pub use inputs::{Inputs, InputsError, MOST_INPUTS, NoScan, PictureForm, Unmeasured};
 pub use instruction_set::{InstructionSet, UnknownInstructionSet};
 pub use kernels::int8::WeightStorage;
 pub use manifest::{Calibration, FrameSize, GateResult, Manifest, TensorRtRecipe, Trial};
@@ -115,6 +115,7 @@ pub use output::{Bins, Decode, Meaning, Output};
 pub use plan::{Plan, PlanError};
 pub use rules::{
     CommandEncoding, CommandRule, InputRules, MOST_COMMANDS, MeasurementRule, Missing, MissingWord,
+    ScanRule,
 };
 pub use sample::fill_inputs;
 pub use validation::{PackError, SampleForm, ValidationError, ValidationSet};

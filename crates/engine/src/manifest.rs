@@ -72,10 +72,12 @@ impl Manifest {
     pub fn input_rules(&self) -> Result<InputRules, serde_json::Error> {
         let measurements = self.recipe.get("measurement");
         let command = self.recipe.get("command");
+        let scan = self.recipe.get("scan");
         Ok(InputRules {
             memory: self.memory()?,
             measurements: measurements.map_or(Ok(Vec::new()), Vec::deserialize)?,
             command: command.map(Deserialize::deserialize).transpose()?,
+            scan: scan.map(Deserialize::deserialize).transpose()?,
         })
     }
 

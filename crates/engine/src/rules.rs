@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pilotage_vehicle::Measurement;
+use pilotage_vehicle::{Measurement, Rays};
 use serde::{Deserialize, Serialize};
 
 use crate::Memory;
@@ -20,6 +20,8 @@ pub struct InputRules {
     pub measurements: Vec<MeasurementRule>,
     /// What an operator sets: `[command]`.
     pub command: Option<CommandRule>,
+    /// What a lidar sees: `[scan]`.
+    pub scan: Option<ScanRule>,
 }
 
 impl From<Memory> for InputRules {
@@ -37,16 +39,18 @@ impl InputRules {
         self.memory.is_none() && !self.has_numbers()
     }
 
-    /// Whether the network gets numbers that a recording must have.
+    /// Whether the network gets numbers or scans that a recording must have.
     pub fn has_numbers(&self) -> bool {
-        !self.measurements.is_empty() || self.command.is_some()
+        !self.measurements.is_empty() || self.command.is_some() || self.scan.is_some()
     }
 
     /// The names of the inputs that are not pictures.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let measured = self.measurements.iter().map(|rule| rule.input.as_str());
         let commanded = self.command.iter().map(|rule| rule.input.as_str());
-        self.memory.names().chain(measured).chain(commanded)
+        let scanned = self.scan.iter().map(|rule| rule.input.as_str());
+        let memory = self.memory.names();
+        memory.chain(measured).chain(commanded).chain(scanned)
     }
 
     /// Every measurement that the network gets, with the rule that names it first.
@@ -85,6 +89,63 @@ impl MeasurementRule {
     /// The largest age of a number.
     pub fn max_age(&self) -> Duration {
         Duration::try_from_secs_f64(self.max_age_ms * 1e-3).unwrap_or(Duration::MAX)
+    }
+}
+
+/// The input of a lidar's scan: `[scan]`. The element of a ray is `scale * distance + offset`, the distance
+/// in metres.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScanRule {
+    /// The input's name in the model.
+    pub input: String,
+    /// The number of rays: the input's elements.
+    pub rays: usize,
+    /// The first ray's direction, degrees: 0 is ahead, left is positive.
+    pub start: f32,
+    /// The last ray's direction, degrees.
+    pub end: f32,
+    /// The largest distance, metres: one further away has this value.
+    pub range: f32,
+    /// The distance of a ray without an echo, metres; `None` for `range`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_echo: Option<f32>,
+    /// Factor of each distance.
+    #[serde(default = "factor")]
+    pub scale: f32,
+    /// Added after the multiplication.
+    #[serde(default)]
+    pub offset: f32,
+    /// The distance of all rays, metres, if there is no scan, or it is older than `max_age_ms`.
+    #[serde(default)]
+    pub missing: Missing,
+    /// The largest age of a scan when the network gets it, milliseconds.
+    #[serde(default = "max_age_ms")]
+    pub max_age_ms: f64,
+}
+
+impl ScanRule {
+    /// The largest age of a scan.
+    pub fn max_age(&self) -> Duration {
+        Duration::try_from_secs_f64(self.max_age_ms * 1e-3).unwrap_or(Duration::MAX)
+    }
+
+    /// The directions of the rays; `None` if they cover nothing or more than a turn.
+    pub fn directions(&self) -> Option<Rays> {
+        Rays::new(self.rays, self.start, self.end)
+    }
+
+    /// The number that the network gets for a ray of so many millimetres, 0 for no echo.
+    pub(crate) fn number(&self, millimetres: u16) -> f32 {
+        let metres = match millimetres {
+            0 => self.no_echo.unwrap_or(self.range),
+            _ => (f32::from(millimetres) * 1e-3).min(self.range),
+        };
+        self.scaled(metres)
+    }
+
+    pub(crate) fn scaled(&self, metres: f32) -> f32 {
+        self.scale * metres + self.offset
     }
 }
 
@@ -169,6 +230,10 @@ const fn one() -> ElementNumbers {
 
 const fn zero() -> ElementNumbers {
     ElementNumbers::All(0.0)
+}
+
+const fn factor() -> f32 {
+    1.0
 }
 
 const fn max_age_ms() -> f64 {
