@@ -1,15 +1,16 @@
 //! Folders with `data.csv`, as JdeRobot's DeepLearningStudio and `pilotage record` write them:
-//! `image_name,v,w,timestamp[,steering,throttle][,measured_speed,...][,command]`.
+//! `image_name,v,w,timestamp[,steering,throttle][,measured_speed,...][,command][,scan]`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pilotage_vehicle::{Measurement, is_command_name};
+use pilotage_vehicle::{Measurement, Scan, is_command_name};
 
 use crate::error::{DatasetError, RowProblem};
 use crate::notes::Note;
 use crate::path::{Finder, ListedPath};
-use crate::record::{COMMAND, Found, Record};
+use crate::record::{COMMAND, Found, Record, SCAN};
+use crate::scans::{self, SCANS};
 use crate::table::{Fields, InColumn, Table, Titles};
 
 pub(crate) const LIST: &str = "data.csv";
@@ -28,6 +29,7 @@ struct Columns {
     throttle: Option<usize>,
     measured: Vec<(usize, Measurement)>,
     command: Option<usize>,
+    scan: Option<usize>,
     extra: Vec<(usize, Arc<str>)>,
 }
 
@@ -47,6 +49,10 @@ pub(crate) fn read(folder: &Path) -> Result<Found, DatasetError> {
         folder,
         finder: Finder::default(),
         commands: Vec::new(),
+        scans: match columns.scan {
+            Some(_) if folder.join(SCANS).exists() => scans::read(folder)?,
+            _ => Vec::new(),
+        },
         no_times: 0,
     };
     table.read_records(&mut found, |fields| {
@@ -70,6 +76,7 @@ fn columns(titles: Titles) -> Result<Columns, DatasetError> {
             .filter_map(|it| Some((titles.find(it.column())?, it)))
             .collect(),
         command: titles.find(COMMAND),
+        scan: titles.find(SCAN),
         extra: extra.map(|(i, title)| (i, title.as_str().into())).collect(),
         titles,
     })
@@ -80,6 +87,8 @@ struct Reader<'a> {
     finder: Finder,
     /// The names of high-level commands so far: there are few.
     commands: Vec<Arc<str>>,
+    /// Those of the file beside the list.
+    scans: Vec<Arc<Scan>>,
     no_times: usize,
 }
 
@@ -122,6 +131,10 @@ impl Reader<'_> {
             let command = self.command(fields, column);
             record.command = command.map_err(|problem| (COMMAND, problem))?;
         }
+        if let Some(column) = columns.scan {
+            let scan = self.scan(fields, column);
+            record.scan = scan.map_err(|problem| (SCAN, problem))?;
+        }
         for (column, name) in &columns.extra {
             // Another program's columns: what is no number is passed over.
             let text = fields.get(*column).unwrap_or("");
@@ -152,6 +165,23 @@ impl Reader<'_> {
         let name: Arc<str> = name.into();
         self.commands.push(Arc::clone(&name));
         Ok(Some(name))
+    }
+
+    /// The scan at the place that a field names; an empty field is none.
+    fn scan(&self, fields: &Fields, column: usize) -> Result<Option<Arc<Scan>>, RowProblem> {
+        let place = fields.get(column)?;
+        if place.is_empty() {
+            return Ok(None);
+        }
+        let found = place.parse::<usize>().ok();
+        let found = found.and_then(|place| self.scans.get(place));
+        match found {
+            Some(scan) => Ok(Some(Arc::clone(scan))),
+            None => Err(RowProblem::NoScan {
+                place: place.chars().take(40).collect(),
+                count: self.scans.len(),
+            }),
+        }
     }
 
     fn notes(&self, path: PathBuf, found: &mut Found) {

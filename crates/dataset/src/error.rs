@@ -84,6 +84,14 @@ pub enum DatasetError {
         /// What is wrong.
         problem: String,
     },
+    /// The file of a recording's scans cannot be read.
+    #[error("{}: {problem}", path.display())]
+    Scans {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: ScansProblem,
+    },
     /// The folder has the lists of two formats.
     #[error(
         "{}: has both {first} and {second}; move one of them to another folder", folder.display()
@@ -198,6 +206,14 @@ pub enum RowProblem {
         "`{0}` is not the name of a command: lower-case letters, digits, _ and -, at most {LONGEST_COMMAND}"
     )]
     CommandName(String),
+    /// A row names a scan that is not there.
+    #[error("there is no scan {place}: the file of scans has {count}")]
+    NoScan {
+        /// As written.
+        place: String,
+        /// How many there are.
+        count: usize,
+    },
     /// A number lies outside its range.
     #[error("{value} is outside {range}")]
     Range {
@@ -229,6 +245,17 @@ pub enum RowProblem {
     /// The line is not a JSON object.
     #[error("not a JSON object ({0})")]
     Json(String),
+}
+
+/// What is wrong with a file of scans. A message continues the file's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ScansProblem {
+    /// The first bytes are not those of such a file.
+    #[error("is no file of scans, or is cut off in its first 28 bytes; restore it from a copy")]
+    Header,
+    /// The file is too long.
+    #[error("is longer than 2 GiB; split the recording")]
+    TooLong,
 }
 
 /// Why a log is no recording. A message continues the file's name.

@@ -46,13 +46,16 @@ mod pictures;
 mod plain;
 mod record;
 mod recording;
+mod scans;
 mod table;
 mod tub;
 mod udacity;
 mod write;
 
 pub use domain::{RECORDING, read_domain, write_domain};
-pub use error::{BadPicture, BadPictures, DatasetError, LogProblem, PictureProblem, RowProblem};
+pub use error::{
+    BadPicture, BadPictures, DatasetError, LogProblem, PictureProblem, RowProblem, ScansProblem,
+};
 pub use format::Format;
 pub use limits::{BAD_SHARE_PERCENT, LARGEST_SIDE, MOST_RECORDS, tolerable};
 pub use marks::{LEFT_OUT, Marks, marks_file};
@@ -64,4 +67,5 @@ pub use picture::{Picture, decode};
 pub use pictures::{Decoded, evenly};
 pub use record::{Extra, Record};
 pub use recording::Recording;
+pub use scans::{SCANS, ScanWriter, scan_count};
 pub use write::{FolderWriter, McapWriter, PictureFile, TubWriter, WriteError};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pilotage_vehicle::{Domain, Measurement, Measurements};
+use pilotage_vehicle::{Domain, Measurement, Measurements, Scan};
 
 use crate::error::DatasetError;
 use crate::limits::MOST_RECORDS;
@@ -33,6 +33,8 @@ pub struct Record {
     pub measured: Measurements,
     /// The high-level command that was in force, such as `left`.
     pub command: Option<Arc<str>>,
+    /// The lidar's latest scan.
+    pub scan: Option<Arc<Scan>>,
     /// The time of the picture in seconds, from any start.
     pub time: Option<f64>,
     /// Further numbers: those of `pilot/*` columns.
@@ -48,16 +50,19 @@ pub struct Record {
 
 /// The title of the column of high-level commands, and the key in a log's records.
 pub(crate) const COMMAND: &str = "command";
+/// The title of the column of scans: the place of each in the file beside the list.
+pub(crate) const SCAN: &str = "scan";
 /// A longer time between two records divides drives, seconds.
 const LONGEST_GAP: f64 = 1.0;
 
 impl Record {
-    /// The titles of the data.csv columns that the record's measurements and high-level command need.
+    /// The titles of the data.csv columns that the record's measurements, high-level command and scan need.
     pub fn columns(&self) -> impl Iterator<Item = &'static str> {
         let measured = Measurement::ALL.into_iter();
         let measured = measured.filter(|&it| self.measured.get(it).is_some());
         let command = self.command.as_ref().map(|_| COMMAND);
-        measured.map(Measurement::column).chain(command)
+        let scan = self.scan.as_ref().map(|_| SCAN);
+        measured.map(Measurement::column).chain(command).chain(scan)
     }
 
     /// Whether the record may be the next of the same drive after `before`: no time is known, or it

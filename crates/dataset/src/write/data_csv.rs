@@ -11,23 +11,26 @@ use super::{PictureFile, WriteError, create, file_error, sync_folder};
 use crate::data_csv::LIST;
 use crate::domain::write_domain;
 use crate::marks::quoted;
-use crate::record::{COMMAND, Record};
+use crate::record::{COMMAND, Record, SCAN};
+use crate::scans::{SCANS, ScanWriter};
 
 /// Writes a folder with `data.csv`: `image_name,v,w,timestamp,steering,throttle`, what was measured and
-/// commanded, and the names of further numbers, and `recording.json` if the domain is known. A value that a record does not have
+/// commanded, and `scans.bin` with the scans of a lidar, and the names of further numbers, and `recording.json` if the domain is known. A value that a record does not have
 /// is an empty field.
 #[derive(Debug)]
 pub struct FolderWriter {
     folder: PathBuf,
     list: BufWriter<File>,
     extra: Vec<String>,
+    /// Created with the first scan.
+    scans: Option<ScanWriter>,
     next: u64,
 }
 
 impl FolderWriter {
     /// Creates the folder, or uses an empty one. `extra` are the names of the numbers in
     /// [`Record::extra`] that are written, each in a column, and the titles of the columns of
-    /// [`Record::measured`] and [`Record::command`] ([`Record::columns`]); `recorded` is the domain, if it is known.
+    /// [`Record::measured`], [`Record::command`] and [`Record::scan`] ([`Record::columns`]); `recorded` is the domain, if it is known.
     ///
     /// # Errors
     /// When the folder is not empty or cannot be written.
@@ -52,6 +55,7 @@ impl FolderWriter {
             folder: folder.to_owned(),
             list,
             extra: extra.to_owned(),
+            scans: None,
             next: 0,
         })
     }
@@ -64,6 +68,7 @@ impl FolderWriter {
         let name = format!("{:06}.{}", self.next, picture.extension);
         let path = self.folder.join(&name);
         fs::write(&path, picture.bytes).map_err(file_error(&path))?;
+        let scan = self.scan(record)?;
         let mut row = name;
         let Record {
             speed,
@@ -79,6 +84,8 @@ impl FolderWriter {
             if name == COMMAND {
                 row.push(',');
                 row.push_str(record.command.as_deref().unwrap_or_default());
+            } else if name == SCAN {
+                field(&mut row, scan);
             } else if let Some(measurement) = measurements.find(|it| it.column() == name) {
                 field(&mut row, record.measured.get(measurement));
             } else {
@@ -92,6 +99,22 @@ impl FolderWriter {
         Ok(())
     }
 
+    /// Writes the record's scan, and returns its place.
+    fn scan(&mut self, record: &Record) -> Result<Option<u64>, WriteError> {
+        let Some(scan) = &record.scan else {
+            return Ok(None);
+        };
+        let path = self.folder.join(SCANS);
+        let writer = match &mut self.scans {
+            Some(writer) => writer,
+            none => {
+                let opened = ScanWriter::open(&self.folder, scan.rays);
+                none.insert(opened.map_err(file_error(&path))?)
+            }
+        };
+        writer.write(scan).map_err(file_error(&path))
+    }
+
     /// Ends the list, and waits until it is on the disk. Returns the number of records.
     ///
     /// # Errors
@@ -101,6 +124,9 @@ impl FolderWriter {
         let list = self.list.into_inner().map_err(|error| error.into_error());
         list.and_then(|list| list.sync_all())
             .map_err(file_error(&path))?;
+        if let Some(scans) = &self.scans {
+            scans.sync().map_err(file_error(&self.folder.join(SCANS)))?;
+        }
         sync_folder(&self.folder)?;
         Ok(self.next)
     }
