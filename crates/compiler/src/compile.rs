@@ -220,7 +220,9 @@ impl Model {
             outputs,
             decoder,
         } = source_model;
-        take_pixels(&mut graph, input, &recipe.input, centre(recipe.precision));
+        if !recipe.input.is_none() {
+            take_pixels(&mut graph, input, &recipe.input, centre(recipe.precision));
+        }
         let last = recipe.input.layout == pilotage_vision::Layout::Nhwc;
         let quantization = match recipe.precision {
             Precision::Fp32 | Precision::Fp16 => Quantization::None,

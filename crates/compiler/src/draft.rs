@@ -71,8 +71,8 @@ pub enum DraftError {
         "{path}: the model must have one input, an image (float32, 1 x channels x height x width \
          or 1 x height x width x channels, of 1 or 3 channels), but has: {inputs}. Write a recipe \
          (docs/recipes.md): its [memory] is for several pictures, a state and the latest answers, \
-         [[measurement]] for what sensors measure, [command] for what an operator sets, [fixed_inputs] \
-         for constants"
+         [[measurement]] for what sensors measure, [command] for what an operator sets, [scan] for a \
+         lidar, [fixed_inputs] for constants"
     )]
     Inputs {
         /// The model.

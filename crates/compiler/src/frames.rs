@@ -64,7 +64,7 @@ pub enum FramesError {
     },
     /// All frames are identical.
     #[error(
-        "{}: all {found} pictures are the same; ranges chosen from them would be wrong on the \
+        "{}: all {found} pictures or scans are the same; ranges chosen from them would be wrong on the \
          road: record frames of driving", path.display()
     )]
     Constant {
@@ -186,7 +186,11 @@ impl Frames {
         if found < 2 {
             return Err(FramesError::TooFew { path, found });
         }
-        if pixels.windows(2).all(|pair| pair[0] == pair[1]) {
+        let is_one = match preprocess.is_none() {
+            true => numbers.windows(2).all(|pair| pair[0] == pair[1]),
+            false => pixels.windows(2).all(|pair| pair[0] == pair[1]),
+        };
+        if is_one {
             return Err(FramesError::Constant { path, found });
         }
         let size = match sizes[..] {
@@ -226,7 +230,7 @@ impl Frames {
         let taken = |index: usize| {
             Some(Taken {
                 pixels: self.pixels.get(index)?,
-                numbers: self.numbers.get(index).copied().unwrap_or_default(),
+                numbers: self.numbers.get(index),
             })
         };
         let frames = |(&start, end): (&usize, usize)| (start..end).filter_map(taken).collect();
@@ -257,7 +261,7 @@ impl Frames {
 pub(crate) struct Taken<'a> {
     /// As in [`Frames::pixels`].
     pub(crate) pixels: &'a [u8],
-    pub(crate) numbers: FrameNumbers,
+    pub(crate) numbers: Option<&'a FrameNumbers>,
 }
 
 /// Which pictures of a recording are read.
@@ -274,12 +278,15 @@ pub enum Choice {
 /// The size of the camera's frames that `picture` shows, if it is one of them.
 fn frame_size(picture: &Picture, preprocess: &Preprocess) -> Option<FrameSize> {
     let (width, height) = (picture.width, picture.height);
-    let is_frame = !resized_already(preprocess, (width, height));
+    let is_frame = !resized_already(preprocess, (width, height)) && !preprocess.is_none();
     is_frame.then_some(FrameSize { width, height })
 }
 
 /// The pixels of the network's input.
 fn resize(path: &Path, picture: &Picture, preprocess: &Preprocess) -> Result<Vec<u8>, FramesError> {
+    if preprocess.is_none() {
+        return Ok(vec![0]);
+    }
     let (width, height) = (picture.width, picture.height);
     let resized = resize_recorded(preprocess, (width, height), &picture.rgb);
     resized.map_err(|reason| match reason {

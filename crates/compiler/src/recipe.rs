@@ -6,6 +6,7 @@ mod check;
 mod decoder;
 mod memory;
 mod numbers;
+mod scan;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, FileKind, Source};
 use pilotage_engine::{
-    Bins, CommandRule, GateLimits, InputRules, Meaning, MeasurementRule, Memory, TensorRtRecipe,
+    Bins, CommandRule, GateLimits, InputRules, Meaning, MeasurementRule, Memory, ScanRule,
+    TensorRtRecipe,
 };
 use pilotage_vehicle::Domain;
 use pilotage_vision::Preprocess;
@@ -43,7 +45,11 @@ pub struct Recipe {
     /// The throttle of a model that only steers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle: Option<ThrottleRecipe>,
-    /// How a camera frame becomes the model's input.
+    /// How a camera frame becomes the model's input. A model that gets a scan may get no picture.
+    #[serde(
+        default = "Preprocess::none",
+        skip_serializing_if = "Preprocess::is_none"
+    )]
     pub input: Preprocess,
     /// The model's inputs besides the present picture that change from frame to frame.
     #[serde(default, skip_serializing_if = "Memory::is_none")]
@@ -54,6 +60,9 @@ pub struct Recipe {
     /// The model's input that an operator sets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandRule>,
+    /// The model's input that is a lidar's scan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scan: Option<ScanRule>,
     /// Values of the model's other inputs: one number for all elements, or one for each.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fixed_inputs: BTreeMap<String, FixedInput>,
@@ -313,6 +322,7 @@ impl Recipe {
             memory: self.memory.clone(),
             measurements: self.measurement.clone(),
             command: self.command.clone(),
+            scan: self.scan.clone(),
         }
     }
 

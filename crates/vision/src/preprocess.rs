@@ -130,6 +130,21 @@ impl Preprocess {
         }
     }
 
+    /// For a network that gets no picture: its engine has an input of one grey pixel that nothing reads.
+    pub fn none() -> Self {
+        Self {
+            colour: ColourOrder::Grey,
+            layout: Layout::Nhwc,
+            scale: 1.0,
+            ..Self::new(1, 1)
+        }
+    }
+
+    /// Whether the network gets no picture.
+    pub fn is_none(&self) -> bool {
+        *self == Self::none()
+    }
+
     /// The shape of the input, with a batch size of one.
     pub fn shape(&self) -> [usize; 4] {
         let (width, height) = (self.width as usize, self.height as usize);

@@ -3,7 +3,7 @@
 use pilotage_config::{ConfigError, Source, suggest};
 use pilotage_engine::plan::Plan;
 use pilotage_engine::{AxisOrder, MOST_PICTURES, Memory, Output, PathDecoder, PictureAxis};
-use pilotage_graph::{ElementType, Graph, Value, ValueId};
+use pilotage_graph::{ElementType, Graph, TensorType, Value, ValueId};
 use pilotage_vision::{Layout, Preprocess};
 
 use crate::recipe::{DecoderKind, DecoderRecipe, Recipe, RecipeOutput};
@@ -11,7 +11,7 @@ use crate::recipe::{DecoderKind, DecoderRecipe, Recipe, RecipeOutput};
 /// The model's input that no rule of the recipe names: the pictures. It must have the type
 /// and shape that the recipe describes.
 pub(super) fn image_input(
-    graph: &Graph,
+    graph: &mut Graph,
     recipe: &Recipe,
     source: &Source<'_>,
 ) -> Result<ValueId, ConfigError> {
@@ -22,17 +22,26 @@ pub(super) fn image_input(
     };
     let rest = graph.inputs.iter().copied().filter(|it| !by_rule(it));
     let rest: Vec<ValueId> = rest.collect();
+    if rest.is_empty() && recipe.input.is_none() {
+        return Ok(no_picture(graph));
+    }
     let &[input] = &rest[..] else {
         let names = rest.iter().map(|&v| format!("`{}`", graph.value(v).name));
         let names: Vec<String> = names.collect();
         let reason = match names.is_empty() {
-            true => "the model has no input for the pictures: each has a rule already".to_owned(),
+            true => "the model has no input for the pictures: each has a rule already; leave [input] out if it \
+                     gets none and has a [scan]"
+                .to_owned(),
+            false if recipe.input.is_none() => format!(
+                "without [input], each of the model's inputs needs a rule, and {} has none",
+                names.join(", ")
+            ),
             false => format!(
                 "the model must have exactly one input without a rule, for the pictures; it has {} \
                  ({}): give the others a rule each, [fixed_inputs] NAME = number for a constant, \
                  [[memory.state]] for an output that is fed back, [[memory.signal]] for the network's \
                  latest answers, [[measurement]] for what sensors measure (speed, yaw_rate), [command] \
-                 for what an operator sets",
+                 for what an operator sets, [scan] for a lidar's scan",
                 names.len(),
                 names.join(", ")
             ),
@@ -72,6 +81,16 @@ pub(super) fn image_input(
         ));
     }
     Ok(input)
+}
+
+/// Adds an input for a model that gets no picture, which nothing reads: so that every engine has the
+/// same first input.
+fn no_picture(graph: &mut Graph) -> ValueId {
+    let shape = Preprocess::none().shape();
+    let name = graph.unused_name("no picture");
+    let input = graph.add_value(&name, TensorType::new(ElementType::F32, shape), None);
+    graph.inputs.push(input);
+    input
 }
 
 /// The shape of the input that the recipe describes.
@@ -180,6 +199,20 @@ pub(super) fn check_rules(
             );
             return Err(source.error(&format!("{key}.values"), reason));
         }
+    }
+    let Some(rule) = &recipe.scan else {
+        return Ok(());
+    };
+    let input = find(&graph.inputs, &rule.input, "scan.input")?;
+    let is_row = input.shape.iter().filter(|&&it| it != 1).count() <= 1;
+    let elements: usize = input.shape.iter().product();
+    if input.element_type != ElementType::F32 || elements != rule.rays || !is_row {
+        let reason = format!(
+            "`{}` is {} {:?}, and the recipe makes a scan of {} rays: it must be float32 with one axis of as \
+             many, the others 1",
+            input.name, input.element_type, input.shape, rule.rays
+        );
+        return Err(source.error("scan.rays", reason));
     }
     Ok(())
 }

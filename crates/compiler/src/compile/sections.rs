@@ -54,6 +54,9 @@ pub(super) fn frames_digest(frames: &Frames) -> String {
                 .map_or(u64::MAX, |it| it as u64)
                 .to_le_bytes(),
         );
+        for distance in numbers.scan.iter().flat_map(|scan| &scan.millimetres) {
+            digest.update(distance.to_le_bytes());
+        }
     }
     hexadecimal(&digest.finalize())
 }

@@ -63,7 +63,7 @@ impl SourceModel {
         let tensors = Tensors::of(&graph);
         fixed::bind(&mut graph, &recipe.fixed_inputs, source)?;
         check_rules(&graph, recipe, source)?;
-        let input = image_input(&graph, recipe, source)?;
+        let input = image_input(&mut graph, recipe, source)?;
         // The pictures are first among the inputs from here on.
         if let Some(place) = graph.inputs.iter().position(|&it| it == input) {
             graph.inputs[..=place].rotate_right(1);

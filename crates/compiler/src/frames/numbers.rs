@@ -1,27 +1,31 @@
 //! The numbers of a recording that a network gets beside the pictures.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use pilotage_dataset::{Record, Recording};
-use pilotage_engine::{CommandRule, InputRules};
-use pilotage_vehicle::{Measurement, Measurements};
+use pilotage_engine::{CommandRule, InputRules, ScanRule};
+use pilotage_vehicle::{Measurement, Measurements, Scan};
 
 /// What was measured and commanded when a picture was taken.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FrameNumbers {
     /// What sensors measured.
     pub measured: Measurements,
     /// The place of the high-level command among the values of the rule.
     pub command: Option<usize>,
+    /// The lidar's scan, if the network gets one.
+    pub scan: Option<Arc<Scan>>,
 }
 
 /// Why a recording has not the numbers that a network gets.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NumbersError {
     /// No record has the number.
     #[error(
         "{}: has no column `{column}`, which the network gets (`{table}` in its recipe). {}", folder.display(),
         match *column {
+            "scan" => "Record with a lidar: the simulated car has one (`lidar = true` in [simulator] of car.toml)",
             "command" => "Record with `--command NAME`, or add the column to data.csv: the name of the \
                           command for each picture",
             _ => "Record on a car that measures it (the simulated one does), or add the column to data.csv; \
@@ -48,6 +52,33 @@ pub enum NumbersError {
         picture: PathBuf,
         /// The title of the column.
         column: &'static str,
+    },
+    /// A record has no scan.
+    #[error(
+        "{}: the record of {} has no scan, and the recipe's `scan.missing` is \"stop\": leave the picture out, \
+         or set `missing` to a distance", folder.display(), picture.display()
+    )]
+    NoScan {
+        /// The recording.
+        folder: PathBuf,
+        /// The record's picture.
+        picture: PathBuf,
+    },
+    /// A scan does not show what the network sees.
+    #[error(
+        "{}: the scan of {} has {} rays from {} to {} degrees, which do not cover the recipe's [scan]: {} rays from \
+         {} to {}", folder.display(), picture.display(), found.rays.count(), found.rays.start(), found.rays.end(),
+        rule.rays, rule.start, rule.end
+    )]
+    Field {
+        /// The recording.
+        folder: PathBuf,
+        /// The record's picture.
+        picture: PathBuf,
+        /// The scan.
+        found: Arc<Scan>,
+        /// The recipe's table.
+        rule: Box<ScanRule>,
     },
     /// A record has a command that the recipe does not name.
     #[error(
@@ -96,6 +127,9 @@ impl<'a> Numbered<'a> {
         if rules.command.is_some() && records.iter().all(|it| it.command.is_none()) {
             return Err(lacks("command", "[command]"));
         }
+        if rules.scan.is_some() && records.iter().all(|it| it.scan.is_none()) {
+            return Err(lacks("scan", "[scan]"));
+        }
         Ok(Self { recording, rules })
     }
 
@@ -125,7 +159,31 @@ impl<'a> Numbered<'a> {
         Ok(FrameNumbers {
             measured: record.measured,
             command,
+            scan: match &self.rules.scan {
+                Some(rule) => self.scan(record, rule)?,
+                None => None,
+            },
         })
+    }
+
+    fn scan(&self, record: &Record, rule: &ScanRule) -> Result<Option<Arc<Scan>>, NumbersError> {
+        let (folder, picture) = (self.recording.folder().to_owned(), record.picture.clone());
+        let Some(scan) = &record.scan else {
+            return match rule.missing.number() {
+                Some(_) => Ok(None),
+                None => Err(NumbersError::NoScan { folder, picture }),
+            };
+        };
+        let wanted = rule.directions();
+        match wanted.is_some_and(|wanted| scan.rays.cover(wanted)) {
+            true => Ok(Some(Arc::clone(scan))),
+            false => Err(NumbersError::Field {
+                folder,
+                picture,
+                found: Arc::clone(scan),
+                rule: Box::new(rule.clone()),
+            }),
+        }
     }
 
     fn command(&self, record: &Record, rule: &CommandRule) -> Result<usize, NumbersError> {

@@ -8,6 +8,8 @@ use pilotage_engine::{
     AxisOrder, ElementType, InputRules, Inputs, Output, PictureForm, Port, TensorMut, TensorRef,
 };
 
+use pilotage_vehicle::Scan;
+
 use super::runner::Runner;
 use super::{Network, NetworkError, on_all_cores};
 use crate::frames::Taken;
@@ -65,6 +67,7 @@ fn sequence(
     run: Run<'_>,
 ) -> Result<Vec<RolledOut>, NetworkError> {
     let mut inputs = sample_inputs(runner, rules)?;
+    let none = Scan::default();
     let mut rolled_out = Vec::with_capacity(frames.len());
     for frame in frames {
         if let TensorMut::I8(picture) = inputs.picture() {
@@ -79,9 +82,12 @@ fn sequence(
             }
         }
         // Frames without a number that the network needs are refused when they are read.
-        let _ = inputs.measure(&frame.numbers.measured, Duration::ZERO);
-        if let Some(command) = frame.numbers.command {
-            inputs.command(command);
+        if let Some(numbers) = frame.numbers {
+            let _ = inputs.measure(&numbers.measured, Duration::ZERO);
+            if let Some(command) = numbers.command {
+                inputs.command(command);
+            }
+            let _ = inputs.scan(numbers.scan.as_deref().unwrap_or(&none), Duration::ZERO);
         }
         inputs.advance(false);
         let mut sample = match inputs.tensors().first() {

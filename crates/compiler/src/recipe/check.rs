@@ -32,6 +32,9 @@ impl Recipe {
         self.check_layers(source)?;
         self.check_weights(source)?;
         self.check_calibration(source)?;
+        if self.input.is_none() && self.scan.is_none() {
+            return self.check_scan(source);
+        }
         let input = &self.input;
         // The crop is checked against the camera's frame size once there is a camera.
         let frame = input.crop.map_or((u32::MAX, u32::MAX), Crop::end);
@@ -71,6 +74,7 @@ impl Recipe {
             }
         }
         self.check_memory(source)?;
+        self.check_scan(source)?;
         match self.decoder {
             Some(_) => self.check_decoder(source),
             None => self.check_meanings(source),

@@ -33,7 +33,7 @@ impl Recipe {
                 false => "measurement",
             };
             let reason = format!(
-                "states, signals, measurements and the command together must be {most} inputs at most"
+                "states, signals, measurements, the command and the scan together must be {most} inputs at most"
             );
             return Err(source.error(key, reason));
         }
@@ -46,6 +46,7 @@ impl Recipe {
                 let key = match memory.names().any(|it| it == name) {
                     true => "memory",
                     false if self.command.as_ref().is_some_and(|it| it.input == name) => "command",
+                    false if self.scan.as_ref().is_some_and(|it| it.input == name) => "scan",
                     false => "measurement",
                 };
                 return Err(source.error(

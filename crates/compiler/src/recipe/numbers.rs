@@ -7,7 +7,7 @@ use pilotage_vehicle::{LONGEST_COMMAND, is_command_name};
 use super::Recipe;
 
 /// The least and the largest `max_age_ms`.
-const AGES: std::ops::RangeInclusive<f64> = 1.0..=10_000.0;
+pub(super) const AGES: std::ops::RangeInclusive<f64> = 1.0..=10_000.0;
 
 impl Recipe {
     pub(super) fn check_numbers(&self, source: &Source<'_>) -> Result<(), ConfigError> {

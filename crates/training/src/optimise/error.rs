@@ -29,7 +29,7 @@ pub enum OptimiseError {
     NoStrategy,
     /// The network gets more than a picture.
     #[error(
-        "a network with more inputs than a picture ([memory], [[measurement]] or [command] in the recipe) is not \
+        "a network with more inputs than a picture ([memory], [[measurement]], [command] or [scan] in the recipe) is not \
          trained here; float32, float16, \
          int8, int8-dynamic, int8-integer, int8-mixed and int4 need no training"
     )]

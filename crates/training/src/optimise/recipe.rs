@@ -9,7 +9,7 @@ use pilotage_compiler::{
     RecipeOutput, ThrottleRecipe, WeightsRecipe,
 };
 use pilotage_config::{ConfigError, FileKind, LONGEST_FILE, ReadError, Source, read};
-use pilotage_engine::{CommandRule, MeasurementRule, Memory, TensorRtRecipe};
+use pilotage_engine::{CommandRule, MeasurementRule, Memory, ScanRule, TensorRtRecipe};
 use pilotage_learning::RangeUpdate;
 use pilotage_vehicle::Domain;
 use pilotage_vision::Preprocess;
@@ -153,6 +153,7 @@ struct File {
     on_gate_failure: OnGateFailure,
     #[serde(default)]
     throttle: Option<ThrottleRecipe>,
+    #[serde(default = "Preprocess::none")]
     input: Preprocess,
     #[serde(default)]
     memory: Memory,
@@ -160,6 +161,8 @@ struct File {
     measurement: Vec<MeasurementRule>,
     #[serde(default)]
     command: Option<CommandRule>,
+    #[serde(default)]
+    scan: Option<ScanRule>,
     #[serde(default)]
     fixed_inputs: BTreeMap<String, FixedInput>,
     #[serde(default)]
@@ -213,6 +216,7 @@ impl OptimiseRecipe {
             decoder: content.decoder,
             measurement: content.measurement,
             command: content.command,
+            scan: content.scan,
             fixed_inputs: content.fixed_inputs,
             output: content.output,
             calibration: Some(content.calibration.unwrap_or_else(any)),
