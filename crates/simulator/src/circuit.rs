@@ -247,6 +247,21 @@ impl Circuit {
         self.line.point(s)
     }
 
+    /// The points of the line, some centimetres apart.
+    pub(crate) fn line_points(&self) -> Vec<[f64; 2]> {
+        let samples = self.line.samples().iter();
+        samples.map(|sample| sample.point).collect()
+    }
+
+    /// The same points, each with the unit vector to the left of the line.
+    pub(crate) fn line_normals(&self) -> impl Iterator<Item = ([f64; 2], [f64; 2])> {
+        let samples = self.line.samples().iter();
+        samples.map(|sample| {
+            let [x, y] = sample.tangent;
+            (sample.point, [-y, x])
+        })
+    }
+
     /// The direction of the line at `s`, radians in -pi..=pi.
     pub fn heading(&self, s: f64) -> f64 {
         self.line.heading(s)

@@ -1,7 +1,7 @@
 //! The simulator: a camera and an actuator on a simulated road.
 //!
 //! A [`Circuit`] is a closed line with a road along it. A [`Car`] moves on it by commands. A
-//! [`Renderer`] draws the view of the car's camera. A [`World`] holds all three. The crate has no
+//! [`Renderer`] draws the view of the car's camera. A [`World`] holds all three, and a lidar if one is added. The crate has no
 //! loop and no thread, and time advances only when [`World::advance_to`] is called: the same loop
 //! drives this car and the physical car.
 //!
@@ -14,6 +14,7 @@ mod camera;
 mod car;
 mod circuit;
 mod lag;
+mod lidar;
 mod metrics;
 mod pose;
 mod random;
@@ -29,6 +30,7 @@ pub use car::{Ackermann, Car, CarKind};
 pub use circuit::{
     Circuit, CircuitError, Colours, Crossing, CsvOptions, Nearest, RandomOptions, Walls,
 };
+pub use lidar::LidarSpec;
 pub use metrics::{
     LoopTiming, Metrics, SPEED_MIN_AND_SPAN, YAW_RATE_MIN_AND_SPAN, reference_from_csv,
 };

@@ -1,10 +1,11 @@
 //! A circuit, a car on it, and the camera on the car.
 
-use pilotage_vehicle::{Measurements, Mixer, Time};
+use pilotage_vehicle::{Measurements, Mixer, Scan, Time};
 
+use crate::lidar::Lidar;
 use crate::random::Random;
 use crate::sensors::Sensors;
-use crate::{Appearance, CameraSpec, Car, CarKind, Circuit, Pose, Renderer, SensorSpec};
+use crate::{Appearance, CameraSpec, Car, CarKind, Circuit, LidarSpec, Pose, Renderer, SensorSpec};
 
 /// Simulated time advances in whole steps of this length.
 const STEP_NANOS: u64 = 1_000_000;
@@ -98,6 +99,7 @@ pub struct World {
     renderer: Renderer,
     car: Car,
     sensors: Sensors,
+    lidar: Option<Box<Lidar>>,
     seed: u64,
     limits: Limits,
     patient: bool,
@@ -130,6 +132,7 @@ impl World {
             renderer,
             car,
             sensors: Sensors::new(SensorSpec::default()),
+            lidar: None,
             seed: 0,
             limits: Limits::default(),
             patient: false,
@@ -181,10 +184,32 @@ impl World {
         self
     }
 
+    /// Adds a lidar, whose delay and noise are those of the sensors that were set before. Its rays end
+    /// at the circuit's walls, or at the borders of a road without walls.
+    #[must_use]
+    pub fn with_lidar(mut self, spec: LidarSpec) -> Self {
+        self.add_lidar(spec);
+        self
+    }
+
+    /// As [`with_lidar`](Self::with_lidar), for a world that has not advanced.
+    pub fn add_lidar(&mut self, spec: LidarSpec) {
+        let lidar = Lidar::new(spec, self.sensors.spec(), &self.circuit);
+        self.lidar = Some(Box::new(lidar));
+        self.begin_lidar();
+    }
+
+    fn begin_lidar(&mut self) {
+        if let Some(lidar) = &mut self.lidar {
+            lidar.begin(self.car.pose(), self.seed);
+        }
+    }
+
     /// Sets the seed of the camera's and the sensors' noise.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self.begin_lidar();
         self
     }
 
@@ -210,6 +235,7 @@ impl World {
         let near = self.circuit.nearest([pose.x, pose.y], hint);
         (self.s, self.offset) = (near.s, near.offset);
         self.widest = near.offset.abs();
+        self.begin_lidar();
         self.progress = 0.0;
         self.path.clear();
         self.reserve();
@@ -235,6 +261,9 @@ impl World {
         self.sensors.add(&self.car);
         self.steps += 1;
         let pose = self.car.pose();
+        if let Some(lidar) = &mut self.lidar {
+            lidar.advance(self.steps, pose);
+        }
         self.distance += libm::hypot(pose.x - before.x, pose.y - before.y);
         let near = self.circuit.nearest([pose.x, pose.y], Some(self.s));
         let length = self.circuit.length();
@@ -324,6 +353,17 @@ impl World {
     pub fn measured(&self) -> Measurements {
         // Another stream than the camera's.
         self.sensors.read(Random::stream(!self.seed, self.steps))
+    }
+
+    /// The lidar's latest scan and its age in milliseconds, if the car has a lidar.
+    pub fn scan(&mut self) -> Option<(&Scan, u64)> {
+        let lidar = self.lidar.as_mut()?;
+        Some(lidar.read(self.steps))
+    }
+
+    /// The car's lidar, if it has one.
+    pub fn lidar(&self) -> Option<LidarSpec> {
+        self.lidar.as_ref().map(|lidar| lidar.spec())
     }
 
     /// How good the car's sensors are.
