@@ -1,7 +1,7 @@
 use super::*;
 use crate::fill_inputs;
-use crate::memory::{ElementNumbers, SignalRule, StateRule};
-use crate::rules::{CommandRule, Missing};
+use crate::memory::{ElementNumbers, Memory, SignalRule, StateRule};
+use crate::rules::{CommandRule, MeasurementRule, Missing};
 use crate::{AxisOrder, Meaning};
 
 fn port(name: &str, shape: &[usize], element_type: ElementType) -> Port {
