@@ -21,7 +21,7 @@ use pilotage_engine::InstructionSet;
 use pilotage_guard::drivers::ActuatorSettings;
 use pilotage_guard::{GuardedCar, Identity, Limits, canonical};
 use pilotage_simulator::{
-    Appearance, CameraSpec, CarKind, Circuit, CircuitError, SensorSpec, World,
+    Appearance, CameraSpec, CarKind, Circuit, CircuitError, LidarSpec, SensorSpec, World,
 };
 use pilotage_vehicle::Mixer;
 use tensorrt_rs::{Transfer, Wait};
@@ -185,6 +185,10 @@ pub struct Simulator {
     pub time_limit: Duration,
     /// How good the car's sensors are.
     pub sensors: SensorSpec,
+    /// What the car's lidar is like.
+    pub lidar: LidarSpec,
+    /// Whether the lidar is on even for an engine that gets no scan.
+    pub lidar_always: bool,
 }
 
 /// Why a car cannot be loaded.
@@ -300,6 +304,8 @@ impl Car {
             laps,
             time_limit,
             sensors,
+            lidar,
+            lidar_always,
             ..
         } = self.simulator;
         let appearance = appearance_seed.map_or_else(Appearance::default, Appearance::random);
@@ -308,12 +314,14 @@ impl Car {
             seconds: time_limit.as_secs_f64(),
         };
         let (circuit, mixer) = (self.circuit()?, self.mixer.clone());
-        Ok(
-            World::new(circuit, &appearance, &self.camera, self.kind, mixer)
-                .with_limits(limits)
-                .with_sensors(sensors)
-                .with_seed(seed),
-        )
+        let world = World::new(circuit, &appearance, &self.camera, self.kind, mixer)
+            .with_limits(limits)
+            .with_sensors(sensors)
+            .with_seed(seed);
+        Ok(match lidar_always {
+            true => world.with_lidar(lidar),
+            false => world,
+        })
     }
 }
 

@@ -92,7 +92,7 @@ pub enum LoadError {
     },
     /// The recipe's rules for the inputs are malformed.
     #[error(
-        "engine `{name}`: its recipe's `memory`, `measurement` or `command` is malformed ({reason}); compile \
+        "engine `{name}`: its recipe's `memory`, `measurement`, `command` or `scan` is malformed ({reason}); compile \
          it again"
     )]
     Rules {

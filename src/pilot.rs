@@ -10,18 +10,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pilotage_engine::{
-    ElementType, Engine, EngineError, InputRules, Inputs, InputsError, NoPath, TensorMut, Timing,
-    Unmeasured,
+    ElementType, Engine, EngineError, InputRules, Inputs, InputsError, NoPath, NoScan, TensorMut,
+    Timing, Unmeasured,
 };
 use pilotage_guard::{CommandLink, LinkError, OperatorLink, State};
 use pilotage_tap::FaultDetail;
-use pilotage_vehicle::{Clock, Command, Controls, Fault, Measurements, Mixer, Time};
+use pilotage_vehicle::{Clock, Command, Controls, Fault, Measurements, Mixer, Scan, Time};
 use pilotage_vision::{Frame, FrameView, Preprocess, Vision, VisionError};
 
 use pilotage_camera::{Camera, CameraError};
 
 use crate::high_level::Commands;
-use crate::sensors::{self, NoSensor, Sensors};
+use crate::sensors::{self, Sensors, Unfit};
 
 /// The components of a pilot.
 pub struct Parts<L: ?Sized = dyn OperatorLink> {
@@ -67,6 +67,8 @@ pub struct Pilot<L: CommandLink + ?Sized = dyn OperatorLink> {
     integers: Vec<i8>,
     /// The sensors' latest numbers.
     measured: Measurements,
+    /// The lidar's latest scan.
+    scan: Scan,
 }
 
 /// The result of one iteration of the loop.
@@ -108,7 +110,7 @@ pub enum BuildError {
     Inputs(#[from] InputsError),
     /// Nothing measures what the engine gets.
     #[error(transparent)]
-    Sensors(#[from] NoSensor),
+    Sensors(#[from] Unfit),
     /// An output is neither f32 nor i8.
     #[error("output `{0}` is neither f32 nor i8; compile the engine again")]
     Output(String),
@@ -145,6 +147,12 @@ pub enum StepError {
         .0.age.map_or(String::new(), |age| format!(" that is young enough (it is {} ms old)", age.as_millis()))
     )]
     Unmeasured(Unmeasured),
+    /// The scan that the network gets is missing or too old.
+    #[error(
+        "the lidar gives no scan{}, and the recipe's `scan.missing` is \"stop\"; check the lidar",
+        .0.age.map_or(String::new(), |age| format!(" that is young enough (it is {} ms old)", age.as_millis()))
+    )]
+    NoScan(NoScan),
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -163,7 +171,7 @@ impl StepError {
             Self::Camera(error) => error.fault(),
             Self::Vision(_) | Self::Gap { .. } => Fault::Camera,
             Self::Engine(_) | Self::Path(_) => Fault::Engine,
-            Self::Unmeasured(_) | Self::Link(_) => Fault::Pilot,
+            Self::Unmeasured(_) | Self::NoScan(_) | Self::Link(_) => Fault::Pilot,
         }
     }
 
@@ -187,7 +195,7 @@ impl StepError {
             },
             Self::Vision(_) => FaultDetail::BadFrame,
             Self::Gap { .. } => FaultDetail::NoFrame,
-            Self::Unmeasured(_) => FaultDetail::NoMeasurement,
+            Self::Unmeasured(_) | Self::NoScan(_) => FaultDetail::NoMeasurement,
             Self::Engine(error) => match error {
                 EngineError::Late { .. } | EngineError::Stuck { .. } => FaultDetail::EngineLate,
                 EngineError::NotFinite => FaultDetail::NotFinite,
@@ -238,6 +246,7 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
             answers: vec![0.0; answers],
             integers: vec![0; answers],
             measured: Measurements::default(),
+            scan: Scan::default(),
         })
     }
 
@@ -288,6 +297,11 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
         self.measured
     }
 
+    /// The lidar's scan at the latest frame, if there is one.
+    pub fn scan(&self) -> Option<&Scan> {
+        Some(&self.scan).filter(|scan| scan.is_whole())
+    }
+
     /// The high-level command that is set, if the engine gets one.
     fn high_level_command(&self) -> Option<u8> {
         self.parts.commands.as_ref()?.place()
@@ -334,7 +348,7 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
             });
         self.preprocess()?;
         let high_level = self.high_level_command();
-        self.numbers(high_level).map_err(StepError::Unmeasured)?;
+        self.numbers(high_level)?;
         if !self.inputs.advance(!is_next) {
             return Err(StepError::Gap { missed });
         }
@@ -378,27 +392,31 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
     }
 
     /// Fills the engine's inputs that are measured or commanded.
-    fn numbers(&mut self, high_level: Option<u8>) -> Result<(), Unmeasured> {
+    fn numbers(&mut self, high_level: Option<u8>) -> Result<(), StepError> {
         if let Some(place) = high_level {
             self.inputs.command(usize::from(place));
         }
-        let Some(sensors) = &mut self.parts.sensors else {
-            return self
-                .inputs
-                .measure(&Measurements::default(), Duration::ZERO);
-        };
-        if let Some(speed) = sensors.guard_speed() {
-            // A guard that is gone is noticed when the command is sent.
-            let _ = self.parts.link.advance_to(self.parts.clock.now());
-            speed.set(self.parts.link.status().speed);
+        let (mut age, mut scan_age) = (Duration::ZERO, Duration::ZERO);
+        if let Some(sensors) = &mut self.parts.sensors {
+            if let Some(speed) = sensors.guard_speed() {
+                // A guard that is gone is noticed when the command is sent.
+                let _ = self.parts.link.advance_to(self.parts.clock.now());
+                speed.set(self.parts.link.status().speed);
+            }
+            (self.measured, age) = sensors.read();
+            scan_age = sensors.scan(&mut self.scan);
         }
-        let (measured, age) = sensors.read();
-        self.measured = measured;
-        self.inputs.measure(&measured, age)
+        let measured = self.inputs.measure(&self.measured, age);
+        measured.map_err(StepError::Unmeasured)?;
+        let scanned = self.inputs.scan(&self.scan, scan_age);
+        scanned.map_err(StepError::NoScan)
     }
 
     /// Fills the engine's input from the frame.
     fn preprocess(&mut self) -> Result<(), VisionError> {
+        if self.parts.preprocess.is_none() {
+            return Ok(());
+        }
         match self.inputs.picture() {
             TensorMut::I8(picture) => self.vision.run_i8(self.frame.view(), picture),
             TensorMut::F32(picture) => self.vision.run(self.frame.view(), picture),

@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use pilotage_console::FaultReports;
-use pilotage_vehicle::{Measurements, Mixer};
+use pilotage_vehicle::{Measurements, Mixer, Scan};
 use pilotage_vision::{Frame, FrameView, PixelFormat, VisionError};
 use serde::Serialize;
 
@@ -44,11 +44,13 @@ const AWAY: Duration = Duration::from_millis(20);
 
 /// What is recorded with a frame beside the values that drive.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Numbers {
+pub struct Numbers<'a> {
     /// What the car's sensors measured.
     pub measured: Measurements,
     /// The place of the high-level command.
     pub command: Option<u8>,
+    /// The lidar's latest scan.
+    pub scan: Option<&'a Scan>,
 }
 
 /// The steering and throttle in effect, shared with the thread that takes frames.
@@ -170,7 +172,9 @@ struct Slot {
     frame: Frame,
     steering: f32,
     throttle: f32,
-    numbers: Numbers,
+    numbers: Numbers<'static>,
+    /// That of the frame; not whole if there is none.
+    scan: Scan,
 }
 
 /// Records frames: copies each into a free buffer, which a thread encodes and writes.
@@ -213,6 +217,7 @@ impl Recorder {
                 steering: 0.0,
                 throttle: 0.0,
                 numbers: Numbers::default(),
+                scan: Scan::default(),
             };
             // The channel has room for every slot.
             let _ = free_sender.try_send(slot);
@@ -252,7 +257,7 @@ impl Recorder {
         &mut self,
         frame: FrameView<'_>,
         (steering, throttle): (f32, f32),
-        numbers: Numbers,
+        numbers: Numbers<'_>,
     ) {
         if self.shared.is_full() {
             return;
@@ -274,7 +279,16 @@ impl Recorder {
             }
             return;
         };
-        (slot.steering, slot.throttle, slot.numbers) = (steering, throttle, numbers);
+        (slot.steering, slot.throttle) = (steering, throttle);
+        slot.numbers = Numbers {
+            measured: numbers.measured,
+            command: numbers.command,
+            scan: None,
+        };
+        match numbers.scan {
+            Some(scan) => slot.scan.copy_from(scan),
+            None => slot.scan.clear(),
+        }
         // Both frames have the camera's format.
         if slot.frame.copy_from(frame).is_ok()
             && let Some(full) = &self.full
@@ -455,7 +469,10 @@ fn write(
             match folder.write(
                 slot.frame.view(),
                 (slot.steering, slot.throttle),
-                slot.numbers,
+                Numbers {
+                    scan: slot.scan.is_whole().then_some(&slot.scan),
+                    ..slot.numbers
+                },
             ) {
                 Ok(()) => {
                     shared.written.fetch_add(1, Ordering::Relaxed);

@@ -24,6 +24,9 @@ mod memory;
 #[allow(dead_code, reason = "other tests use the constants")]
 mod numbers;
 
+#[path = "support/lidar.rs"]
+mod lidar;
+
 use in_turn::{ROLE, direct, in_own_process, measure, run_as_process};
 
 /// The allocations of 200 iterations of the loop, and how many there were.
@@ -111,6 +114,24 @@ fn a_network_with_measurements_and_a_command_allocates_nothing_in_the_loop() {
         settings.engine.file = Some(engine);
     });
     assert_eq!(counted, (0, 200));
+}
+
+#[test]
+fn a_network_with_scans_allocates_nothing_in_the_loop() {
+    let folder = tempfile::tempdir().unwrap();
+    lidar::write(folder.path(), "fp32", None);
+    let engine = lidar::compiled(folder.path());
+    let recording = RecordingRequest {
+        folder: folder.path().join("tape"),
+        encoding: Encoding::Jpeg(80),
+        always: false,
+    };
+    let counted = allocations_per_lap_of(Some(recording), |settings| {
+        settings.engine.file = Some(engine);
+    });
+    assert_eq!(counted, (0, 200));
+    let scans = std::fs::metadata(folder.path().join("tape/scans.bin")).unwrap();
+    assert!(scans.len() > 190 * 2 * 1081, "{}", scans.len());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use pilotage::car::{Car, Settings};
 use pilotage::engines;
 use pilotage::pilot::{BuildError, Dropped, Parts, Pilot, StepError};
-use pilotage::sensors::{Sensors, SimulatedSensors};
+use pilotage::sensors::{Sensors, SimulatedSensors, Unfit};
 use pilotage::simulation::{Latency, Pace, Simulation};
 use pilotage_guard::{ArmRequest, Mode, OperatorLink, StopReason};
 use pilotage_vehicle::{Clock, Fault, Measurement, Measurements};
@@ -235,7 +235,7 @@ fn an_operator_sets_the_command_while_the_car_drives() {
         let text = fs::read_to_string(tape.join("data.csv")).unwrap_or_default();
         text.lines().filter(|row| row.ends_with(wish)).count()
     };
-    until(&|| rows(",fast") > 3);
+    until(&|| rows(",fast,") > 3);
     let command = |name: &str| pilotage(&["command", name, "--car", &car]);
     let refused = command("left");
     let message = String::from_utf8_lossy(&refused.stderr);
@@ -244,7 +244,7 @@ fn an_operator_sets_the_command_while_the_car_drives() {
         "{message}"
     );
     assert!(command("slow").status.success());
-    until(&|| rows(",slow") > 3);
+    until(&|| rows(",slow,") > 3);
     let process = rustix::process::Pid::from_child(&drive.0);
     rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
     drive.0.wait().unwrap();
@@ -382,7 +382,7 @@ fn a_missing_measurement_stops_the_car() {
         })
     };
     assert!(
-        matches!(build(&|_| None), Err(BuildError::Sensors(it)) if it.measurement == Measurement::Speed)
+        matches!(build(&|_| None), Err(BuildError::Sensors(Unfit::Measurement(it))) if it.measurement == Measurement::Speed)
     );
 
     let unknown = |_, age| (Measurements::default(), age);

@@ -184,6 +184,16 @@ pub struct SimulatorSettings {
     pub sensor_delay_ms: u32,
     /// Factor on the sensors' noise.
     pub sensor_noise: f64,
+    /// Whether the lidar is on even for an engine that gets no scan.
+    pub lidar: bool,
+    /// The number of its rays.
+    pub lidar_rays: u32,
+    /// The angle that they cover, degrees.
+    pub lidar_field: f64,
+    /// The largest distance with an echo, metres.
+    pub lidar_range: f64,
+    /// Scans per second.
+    pub lidar_rate: u32,
 }
 
 #[derive(Deserialize)]
@@ -374,6 +384,11 @@ impl Default for SimulatorSettings {
             time_limit: 600.0,
             sensor_delay_ms: 10,
             sensor_noise: 1.0,
+            lidar: false,
+            lidar_rays: 1081,
+            lidar_field: 270.0,
+            lidar_range: 10.0,
+            lidar_rate: 40,
         }
     }
 }

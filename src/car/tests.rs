@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::signature;
 use pilotage_gamepad::Mapping;
-use pilotage_simulator::{Preset, SensorSpec, TyreCar};
+use pilotage_simulator::{LidarSpec, Preset, SensorSpec, TyreCar};
 
 fn refused(text: &str) -> String {
     Car::from_toml("car.toml", text).unwrap_err().to_string()
@@ -125,6 +125,11 @@ fn each_key_is_applied_to_its_part() {
         time_limit = 90
         sensor_delay_ms = 25
         sensor_noise = 0.5
+        lidar = true
+        lidar_rays = 360
+        lidar_field = 360
+        lidar_range = 12
+        lidar_rate = 10
         [engine]
         name = "pilotnet"
         threads = 2
@@ -184,6 +189,13 @@ fn each_key_is_applied_to_its_part() {
         sensors: SensorSpec {
             delay_ms: 25,
             noise: 0.5,
+        },
+        lidar_always: true,
+        lidar: LidarSpec {
+            rays: 360,
+            field: 360.0,
+            range: 12.0,
+            rate: 10,
         },
     };
     assert_eq!(car.simulator, simulator);

@@ -8,7 +8,7 @@ use pilotage_drivelog::Keep;
 use pilotage_engine::{InstructionSet, UnknownInstructionSet};
 use pilotage_guard::{Limits, drivers};
 use pilotage_simulator::{
-    CameraSpec, CarKind, Circuit, Preset, SensorSpec, TyreCar, random_friction,
+    CameraSpec, CarKind, Circuit, LidarSpec, Preset, SensorSpec, TyreCar, random_friction,
 };
 use pilotage_vehicle::{Mixer, MixerError};
 use tensorrt_rs::Transfer;
@@ -310,6 +310,13 @@ fn simulator(
                 0..=SensorSpec::LONGEST_MS,
             )?,
             noise: number("sensor_noise", written.sensor_noise, 0.0..=10.0)?,
+        },
+        lidar_always: written.lidar,
+        lidar: LidarSpec {
+            rays: within(source, "simulator.lidar_rays", written.lidar_rays, 2..=4096)?,
+            field: number("lidar_field", written.lidar_field, 10.0..=360.0)?,
+            range: number("lidar_range", written.lidar_range, 0.5..=65.0)?,
+            rate: within(source, "simulator.lidar_rate", written.lidar_rate, 10..=40)?,
         },
     })
 }

@@ -60,9 +60,13 @@ pub fn parts(request: &Request) -> anyhow::Result<Parts> {
                 recording.folder.display()
             ));
         }
-        if !folder.has_numbers() {
+        if !folder.has_scans() {
+            let also = match folder.has_numbers() {
+                true => "",
+                false => "what sensors measure, commands and ",
+            };
             say_always(format_args!(
-                "{} was begun by an older version: it has no columns for what sensors measure and for commands; \
+                "{} was begun by an older version: it has no columns for {also}scans; \
                  for a network that gets them, record to a new folder",
                 recording.folder.display()
             ));

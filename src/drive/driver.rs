@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pilotage_guard::OperatorLink;
 use pilotage_tap::{FrameRecord, flags};
-use pilotage_vehicle::{Domain, Measurements, Time};
+use pilotage_vehicle::{Domain, Measurements, Scan, Time};
 use pilotage_vision::{FrameView, PixelFormat};
 
 use crate::pilot::{Pilot, Step, StepError};
@@ -55,6 +55,11 @@ pub trait Driver {
     /// What the car's sensors measured at the latest frame.
     fn measured(&self) -> Measurements {
         Measurements::default()
+    }
+
+    /// The lidar's scan at the latest frame, if the car has a lidar.
+    fn scan(&self) -> Option<&Scan> {
+        None
     }
 
     /// Adds this driver's part to a report.
@@ -174,6 +179,10 @@ impl Driver for EngineDriver {
 
     fn measured(&self) -> Measurements {
         self.pilot.measured()
+    }
+
+    fn scan(&self) -> Option<&Scan> {
+        self.pilot.scan()
     }
 
     fn describe(&mut self, report: &mut DriveReport) {

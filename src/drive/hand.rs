@@ -7,7 +7,7 @@ use std::time::Duration;
 use pilotage_camera::{Camera, CameraError};
 use pilotage_gamepad::{DriveRequest, Gamepad, GamepadConfig, GamepadError};
 use pilotage_guard::{CommandLink, Limits, LinkError, OperatorLink, SocketLink, State};
-use pilotage_vehicle::{Command, Domain, Measurements, Time, monotonic};
+use pilotage_vehicle::{Command, Domain, Measurements, Scan, Time, monotonic};
 use pilotage_vision::{Frame, FrameView, PixelFormat};
 
 use super::driver::{Driver, Iteration};
@@ -58,6 +58,8 @@ pub struct SimulatedView {
     sensors: SimulatedSensors,
     /// What the sensors measured at the frame.
     measured: Measurements,
+    /// The lidar's scan at the frame.
+    scan: Scan,
     /// Whether the frame is of the latest iteration.
     is_new: bool,
 }
@@ -77,6 +79,7 @@ impl SimulatedView {
             frame: Frame::new(format, width, height)?,
             sensors,
             measured: Measurements::default(),
+            scan: Scan::default(),
             is_new: false,
         })
     }
@@ -87,6 +90,7 @@ impl SimulatedView {
         if self.is_new {
             self.camera.next(&mut self.frame)?;
             (self.measured, _) = self.sensors.read();
+            self.sensors.scan(&mut self.scan);
         }
         Ok(())
     }
@@ -309,6 +313,11 @@ impl Driver for HandDriver {
     fn measured(&self) -> Measurements {
         let view = self.view.as_ref();
         view.map_or_else(Measurements::default, |view| view.measured)
+    }
+
+    fn scan(&self) -> Option<&Scan> {
+        let view = self.view.as_ref();
+        view.map(|view| &view.scan).filter(|scan| scan.is_whole())
     }
 
     fn describe(&mut self, report: &mut DriveReport) {

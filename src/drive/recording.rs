@@ -71,7 +71,7 @@ impl Recording {
     pub fn take(
         &mut self,
         (driven, steering, throttle): (bool, f32, f32),
-        numbers: Numbers,
+        numbers: Numbers<'_>,
         frame: Option<FrameView<'_>>,
     ) {
         match self {

@@ -267,6 +267,7 @@ impl Session {
             let numbers = Numbers {
                 measured: self.driver.measured(),
                 command: commands.and_then(|commands| high_level(Some(iteration), commands)),
+                scan: self.driver.scan(),
             };
             let values = (driving, command.0, command.1);
             recording.take(values, numbers, self.driver.frame());

@@ -37,7 +37,7 @@ pub(crate) enum FilmError {
     NoneUsable(PathBuf),
     /// The engine's answer depends on more than the picture that is covered.
     #[error(
-        "engine `{0}` gets more than one picture ([memory], [[measurement]] or [command] in its recipe), so \
+        "engine `{0}` gets more than one picture ([memory], [[measurement]], [command] or [scan] in its recipe), so \
          that what it steers by is not in one; leave --engine out"
     )]
     Memory(String),

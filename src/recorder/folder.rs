@@ -1,9 +1,10 @@
 //! The folder of a recording: pictures, and data.csv with a row for each.
 
+mod continued;
+
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,23 +12,23 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageError};
-use pilotage_dataset::{DatasetError, RECORDING, read_domain, write_domain};
-use pilotage_vehicle::{Domain, Measurement, Mixer, monotonic};
+use pilotage_dataset::{DatasetError, RECORDING, SCANS, ScanWriter, read_domain, write_domain};
+use pilotage_vehicle::{Domain, Measurement, Mixer, Scan, monotonic};
 use pilotage_vision::{FrameView, Layout, PixelFormat, Preprocess, Vision, VisionError};
 use rustix::fs::{FlockOperation, flock};
 
 use super::Numbers;
 use crate::high_level::Commands;
+use continued::continued;
 
 /// The first line of data.csv: the columns of crates/training's recordings, the car's own values, what
-/// its sensors measured, and the high-level command.
+/// its sensors measured, the high-level command, and the place of the lidar's scan.
 const HEADER: &str = "image_name,v,w,timestamp,steering,throttle,measured_speed,measured_yaw_rate,\
-                      measured_acceleration,measured_lateral_acceleration,command";
-/// The first line that versions before wrote. Such a recording is continued as it is.
+                      measured_acceleration,measured_lateral_acceleration,command,scan";
+/// The first lines that versions before wrote. Such a recording is continued as it is.
+const NUMBERS_HEADER: &str = "image_name,v,w,timestamp,steering,throttle,measured_speed,measured_yaw_rate,\
+                              measured_acceleration,measured_lateral_acceleration,command";
 const SHORT_HEADER: &str = "image_name,v,w,timestamp,steering,throttle";
-/// The end of a data.csv whose rows are checked when a recording is continued, bytes: the rows of
-/// half a minute at 30 Hz.
-const TAIL: u64 = 1 << 16;
 
 /// The file format of the pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,6 +237,11 @@ impl Folder {
     /// Whether the rows have what sensors measured, and the high-level command: of a recording that an
     /// older version began they do not.
     pub fn has_numbers(&self) -> bool {
+        self.header != SHORT_HEADER
+    }
+
+    /// Whether the rows have the place of a scan: of a recording that an older version began they do not.
+    pub fn has_scans(&self) -> bool {
         self.header == HEADER
     }
 
@@ -282,6 +288,7 @@ impl Folder {
             mixer,
             commands,
             epoch,
+            scans: None,
         })
     }
 }
@@ -294,98 +301,12 @@ impl Drop for Folder {
         }
         let _ = fs::remove_file(self.path.join(RECORDING));
         let _ = fs::remove_file(self.path.join("data.csv"));
+        let _ = fs::remove_file(self.path.join(SCANS));
         if self.created {
             // Only if nothing else is in it.
             let _ = fs::remove_dir(&self.path);
         }
     }
-}
-
-/// The bytes of a list, and the width and height of its last picture, if there is one.
-type Length = (u64, Option<(u32, u32)>);
-
-/// Checks a data.csv, of any length, that rows are to be added to, and removes what a power cut
-/// left at its end. Returns its first line, its length in bytes, and the size of the last picture.
-fn continued(
-    folder: &Path,
-    list: &mut File,
-    path: &Path,
-) -> Result<(&'static str, Length), FolderError> {
-    let of_list = |reason| file(path, reason);
-    let total = list.metadata().map_err(of_list)?.len();
-    let start = read_at(list, 0, total.min(TAIL)).map_err(of_list)?;
-    let length = complete(list, total).map_err(of_list)?;
-    let header = || FolderError::Header {
-        path: path.to_owned(),
-    };
-    if length == 0 {
-        // New, or cut off in its first line.
-        if total > TAIL || !HEADER.as_bytes().starts_with(&start) {
-            return Err(header());
-        }
-        list.set_len(0).map_err(of_list)?;
-        let text = format!("{HEADER}\n");
-        list.write_all(text.as_bytes()).map_err(of_list)?;
-        return Ok((HEADER, (text.len() as u64, None)));
-    }
-    let first = start.split(|&byte| byte == b'\n').next().unwrap_or(&[]);
-    let known = [HEADER, SHORT_HEADER].into_iter();
-    let mut known = known.filter(|known| first.trim_ascii() == known.as_bytes());
-    let found = known.next().ok_or_else(header)?;
-    let start = first.len() as u64 + 1;
-    let (length, size) = with_pictures(folder, list, start, length).map_err(of_list)?;
-    list.set_len(length).map_err(of_list)?;
-    Ok((found, (length, size)))
-}
-
-/// The length of the complete lines at the start of the first `total` bytes.
-fn complete(list: &File, total: u64) -> io::Result<u64> {
-    let mut end = total;
-    while end > 0 {
-        let start = end.saturating_sub(TAIL);
-        let part = read_at(list, start, end - start)?;
-        if let Some(found) = part.iter().rposition(|&byte| byte == b'\n') {
-            return Ok(start + found as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
-}
-
-/// The length of the list without the last rows whose pictures are missing or not whole: a row may
-/// survive a power cut that its picture does not. The rows begin at `first` and end at `end`.
-fn with_pictures(folder: &Path, list: &File, first: u64, end: u64) -> io::Result<Length> {
-    let start = first.max(end.saturating_sub(TAIL));
-    let text = read_at(list, start, end - start)?;
-    let mut length = end;
-    for row in text.split_inclusive(|&byte| byte == b'\n').rev() {
-        let name = row.split(|&byte| byte == b',').next().unwrap_or(&[]);
-        let name = str::from_utf8(name).unwrap_or("");
-        // The first row of the part may be cut by it, and is left as it is.
-        if number(name).is_none() {
-            break;
-        }
-        if let Some(size) = size(&folder.join(name)) {
-            return Ok((length, Some(size)));
-        }
-        length -= row.len() as u64;
-    }
-    Ok((length, None))
-}
-
-/// Width and height of a picture, pixels; `None` if it is not whole.
-fn size(picture: &Path) -> Option<(u32, u32)> {
-    // Only files of the recorder's own names get here, in a folder that is locked.
-    let is_file = fs::metadata(picture).is_ok_and(|it| it.is_file());
-    let bytes = is_file.then(|| fs::read(picture))?.ok()?;
-    let picture = pilotage_dataset::decode(&bytes).ok()?;
-    Some((picture.width, picture.height))
-}
-
-fn read_at(list: &File, start: u64, length: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; length as usize];
-    list.read_exact_at(&mut bytes, start)?;
-    Ok(bytes)
 }
 
 /// Writes frames to a folder.
@@ -399,6 +320,8 @@ pub(super) struct Writer {
     commands: Option<Arc<Commands>>,
     /// The wall clock's time at zero of the monotonic clock, seconds.
     epoch: f64,
+    /// Opened for the first scan.
+    scans: Option<ScanWriter>,
 }
 
 impl Writer {
@@ -407,7 +330,7 @@ impl Writer {
         &mut self,
         frame: FrameView<'_>,
         (steering, throttle): (f32, f32),
-        numbers: Numbers,
+        numbers: Numbers<'_>,
     ) -> Result<(), FolderError> {
         self.vision.resize_to_u8(frame, &mut self.pixels)?;
         let folder = &mut self.folder;
@@ -434,6 +357,13 @@ impl Writer {
             let _ = fs::remove_file(&part);
             return Err(file(&path, reason));
         }
+        let scan = match scan(folder, &mut self.scans, numbers.scan) {
+            Ok(scan) => scan,
+            Err(reason) => {
+                let _ = fs::remove_file(&path);
+                return Err(file(&folder.path.join(SCANS), reason));
+            }
+        };
         let (v, w) = self.mixer.twist(steering, throttle);
         let time = self.epoch + frame.captured.as_secs_f64();
         let mut row = format!("{name},{v:.6},{w:.6},{time:.6},{steering:.6},{throttle:.6}");
@@ -450,6 +380,12 @@ impl Writer {
             row.push(',');
             row.push_str(name.unwrap_or_default());
         }
+        if folder.has_scans() {
+            row.push(',');
+            if let Some(place) = scan {
+                let _ = write!(row, "{place}");
+            }
+        }
         row.push('\n');
         if let Err(reason) = folder.list.write_all(row.as_bytes()) {
             let _ = folder.list.set_len(folder.length);
@@ -460,6 +396,22 @@ impl Writer {
         folder.next = folder.next.saturating_add(1);
         Ok(())
     }
+}
+
+/// Writes a frame's scan, and returns its place.
+fn scan(
+    folder: &Folder,
+    scans: &mut Option<ScanWriter>,
+    scan: Option<&Scan>,
+) -> io::Result<Option<u64>> {
+    let Some(scan) = scan.filter(|_| folder.has_scans()) else {
+        return Ok(None);
+    };
+    let writer = match scans {
+        Some(writer) => writer,
+        none => none.insert(ScanWriter::open(&folder.path, scan.rays)?),
+    };
+    writer.write(scan)
 }
 
 /// The number in the name of a recorded picture.

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use pilotage_camera::Camera;
 use pilotage_dataset::{Recording, read_domain};
-use pilotage_vehicle::{Domain, Measurement, Measurements, Time};
+use pilotage_vehicle::{Domain, Measurement, Measurements, Rays, Scan, Time};
 use pilotage_vision::PixelFormat;
 
 use super::folder::FolderError;
@@ -170,6 +170,7 @@ fn rows_have_what_was_measured_and_commanded_unless_an_older_version_began_them(
     let numbers = Numbers {
         measured: Measurements::new([Some(1.5), Some(-0.25), None, Some(f32::NAN)]),
         command: commands.place(),
+        scan: None,
     };
     let last_row = |tape: &tempfile::TempDir, has_numbers| {
         let folder = open(tape).unwrap();
@@ -186,7 +187,7 @@ fn rows_have_what_was_measured_and_commanded_unless_an_older_version_began_them(
     let tape = folder();
     let row = last_row(&tape, true);
     assert!(
-        row.ends_with(",0.000000,0.000000,1.500000,-0.250000,,,left"),
+        row.ends_with(",0.000000,0.000000,1.500000,-0.250000,,,left,"),
         "{row}"
     );
     let recording = Recording::open(tape.path()).unwrap();
@@ -205,6 +206,46 @@ fn rows_have_what_was_measured_and_commanded_unless_an_older_version_began_them(
         row.ends_with(",0.000000,0.000000") && row.split(',').count() == 6,
         "{row}"
     );
+}
+
+#[test]
+fn rows_name_their_scans_and_those_without_are_removed_after_a_power_cut() {
+    let scan = |distance| Scan {
+        rays: Rays::new(4, -90.0, 90.0).unwrap(),
+        millimetres: vec![distance; 4],
+    };
+    let tape = folder();
+    let form = (PixelFormat::Rgb8, 16, 16);
+    let record = |distances: &[u16]| {
+        let mut writer = open(&tape)
+            .unwrap()
+            .of(form, Mixer::simulated(), None)
+            .unwrap();
+        for &distance in distances {
+            let scan = scan(distance);
+            let numbers = Numbers {
+                scan: Some(&scan),
+                ..Numbers::default()
+            };
+            let frame = frame(PixelFormat::Rgb8, 9);
+            writer.write(frame.view(), (0.0, 0.0), numbers).unwrap();
+        }
+    };
+    let recorded = || -> Vec<u16> {
+        let recording = Recording::open(tape.path()).unwrap();
+        let records = recording.records().iter();
+        records
+            .map(|it| it.scan.as_ref().unwrap().millimetres[3])
+            .collect()
+    };
+    record(&[7, 7, 8, 9]);
+    assert_eq!(recorded(), [7, 7, 8, 9]);
+    // The last scan and a part of the one before are lost.
+    let path = tape.path().join("scans.bin");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 9]).unwrap();
+    record(&[5]);
+    assert_eq!(recorded(), [7, 7, 5]);
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Replayer {
 
     /// Sets what was measured and commanded at the next picture.
     pub fn give(&mut self, numbers: FrameNumbers) {
-        self.sensors.set(numbers.measured);
+        self.sensors.set(numbers.measured, numbers.scan);
         if let (Some(commands), Some(place)) = (&self.commands, numbers.command) {
             commands.choose(place);
         }

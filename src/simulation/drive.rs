@@ -119,6 +119,10 @@ impl SimulatedDrive {
             .as_ref()
             .map(Commands::of)
             .map(Arc::new);
+        if loaded.rules.scan.is_some() && environment.world.borrow().lidar().is_none() {
+            let mut world = environment.world.borrow_mut();
+            world.add_lidar(car.simulator.lidar);
+        }
         let sensors = SimulatedSensors::new(Rc::clone(&environment.world));
         Ok(Self {
             world: environment.world,

@@ -96,6 +96,13 @@ impl Copy {
         let columns: BTreeSet<&str> = columns.collect();
         let columns = columns.into_iter().map(str::to_owned);
         let extra: Vec<String> = columns.chain(extra).collect();
+        let has_scans = recording.records().iter().any(|it| it.scan.is_some());
+        if has_scans && form != Form::Folder {
+            pilotage_console::say(format_args!(
+                "warning: a {} recording has no place for a lidar's scans: they are left out; a data.csv folder keeps them",
+                form.name()
+            ));
+        }
         let mut copy = Self {
             to: to.to_owned(),
             part: part(to, form)?,

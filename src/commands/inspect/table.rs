@@ -121,6 +121,28 @@ fn numbers(manifest: &Manifest) -> Vec<(&'static str, String)> {
             format!("`{input}` is one of {names}, {encoding}; {default} at the start"),
         ));
     }
+    if let Some(rule) = &rules.scan {
+        let missing = match rule.missing.number() {
+            Some(number) => format!("{number} m for each ray"),
+            None => "the car stops".to_owned(),
+        };
+        lines.push((
+            "scan",
+            format!(
+                "`{}` is {} * (distance, at most {} m) + {} for {} rays from {} to {} degrees; without an echo {} m; \
+                 if it is missing or older than {} ms: {missing}",
+                rule.input,
+                rule.scale,
+                rule.range,
+                rule.offset,
+                rule.rays,
+                rule.start,
+                rule.end,
+                rule.no_echo.unwrap_or(rule.range),
+                rule.max_age_ms
+            ),
+        ));
+    }
     lines
 }
 

@@ -111,7 +111,7 @@ impl Cause {
             Self::NotFinite => "the engine's answer was not a number".to_owned(),
             Self::NoPath => "the engine saw no path that the car can follow".to_owned(),
             Self::NoMeasurement => {
-                "a number that the engine gets from the car's sensors was missing or too old"
+                "a number or a scan that the engine gets from the car's sensors was missing or too old"
                     .to_owned()
             }
             Self::Operator => "an operator stopped the car".to_owned(),
@@ -184,8 +184,8 @@ impl Cause {
                  `threshold`, `camera` and `look_ahead` of the recipe's [decoder] with `pilotage replay`"
             }
             Self::NoMeasurement => {
-                "check the sensor and its cable; the log's messages name the number; `missing` in the \
-                 recipe's [[measurement]] may replace it by a constant"
+                "check the sensor and its cable; the log's messages name the number or the scan; `missing` in the \
+                 recipe's [[measurement]] or [scan] may replace it by a constant"
             }
             Self::Operator => "nothing: `pilotage arm` drives on",
             Self::GamepadGone => "charge it, or plug it in; then an operator arms the car",
