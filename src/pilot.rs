@@ -54,7 +54,8 @@ pub struct Parts<L: ?Sized = dyn OperatorLink> {
 /// carries its operator's requests.
 pub struct Pilot<L: CommandLink + ?Sized = dyn OperatorLink> {
     parts: Parts<L>,
-    vision: Vision,
+    /// `None` if the network gets no picture.
+    vision: Option<Vision>,
     frame: Frame,
     /// The sequence number of the latest frame.
     seen: Option<u64>,
@@ -216,7 +217,10 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
     /// Fails if two components do not fit together.
     pub fn new(mut parts: Parts<L>) -> Result<Self, BuildError> {
         let (format, width, height) = parts.camera.format();
-        let vision = Vision::new(&parts.preprocess, width, height, format)?;
+        let vision = match parts.preprocess.is_none() {
+            true => None,
+            false => Some(Vision::new(&parts.preprocess, width, height, format)?),
+        };
         let frame = Frame::new(format, width, height)?;
         let supported = [ElementType::F32, ElementType::I8];
         if let Some(port) = parts
@@ -414,12 +418,12 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
 
     /// Fills the engine's input from the frame.
     fn preprocess(&mut self) -> Result<(), VisionError> {
-        if self.parts.preprocess.is_none() {
+        let Some(vision) = &mut self.vision else {
             return Ok(());
-        }
+        };
         match self.inputs.picture() {
-            TensorMut::I8(picture) => self.vision.run_i8(self.frame.view(), picture),
-            TensorMut::F32(picture) => self.vision.run(self.frame.view(), picture),
+            TensorMut::I8(picture) => vision.run_i8(self.frame.view(), picture),
+            TensorMut::F32(picture) => vision.run(self.frame.view(), picture),
             // `Inputs` has no other pictures.
             _ => Ok(()),
         }

@@ -272,7 +272,7 @@ fn a_rule_of_a_scan_that_does_not_fit_is_named() {
         ("offset = -0.5", "offset = nan", "must be finite"),
         ("offset = -0.5", "missing = \"go\"", "missing"),
         ("offset = -0.5", "max_age_ms = 0", "1 to 10000 ms"),
-        ("offset = -0.5", "ofset = -0.5", "did you mean `offset`?"),
+        ("offset = -0.5", "offest = -0.5", "did you mean `offset`?"),
         (
             "[[output]]",
             "[input]\nwidth = 12\nheight = 8\n[[output]]",
