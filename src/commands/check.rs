@@ -57,8 +57,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(Source::Folder(_)) | None => None,
     };
     let format = format.unwrap_or(PixelFormat::Rgb8);
-    Vision::new(&engine.preprocess, width, height, format)
-        .context("the camera's frames do not fit the engine's input")?;
+    if !engine.preprocess.is_none() {
+        Vision::new(&engine.preprocess, width, height, format)
+            .context("the camera's frames do not fit the engine's input")?;
+    }
     pilotage_console::print(match misfits.len() {
         0 => format!("{}: sound", file.display()),
         count => format!("{}: sound, with {count} warning(s)", file.display()),
