@@ -84,10 +84,12 @@ fn with_pictures(
         if number(name).is_none() {
             break;
         }
+        let fields = |row: &[u8]| row.split(|&byte| byte == b',').count();
         let has_scan = scans.is_none_or(|scans| {
             let place = row.trim_ascii_end().rsplit(|&byte| byte == b',').next();
             let place = str::from_utf8(place.unwrap_or(&[])).unwrap_or("");
-            place.is_empty() || place.parse::<u64>().is_ok_and(|place| place < scans)
+            let has_place = fields(row) == fields(HEADER.as_bytes()) && !place.is_empty();
+            !has_place || place.parse::<u64>().is_ok_and(|place| place < scans)
         });
         if let Some(size) = size(&folder.join(name)).filter(|_| has_scan) {
             return Ok((length, Some(size)));
