@@ -431,6 +431,7 @@ fn take(
                     let numbers = Numbers {
                         measured: fresh.unwrap_or_default().0,
                         command,
+                        scan: None,
                     };
                     recorder.take(frame.view(), values, numbers);
                 }
