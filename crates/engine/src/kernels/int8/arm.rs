@@ -15,6 +15,14 @@ pub(crate) struct Dotprod(pub(super) int32x4_t);
 #[derive(Clone, Copy)]
 pub(crate) struct Neon(int32x4_t);
 
+/// A copy of a tile's sums in memory, for the epilogue. The epilogue is a loop over the sums. Without
+/// the copy, the compiler keeps the sums themselves in memory, and stores each of them in every
+/// step of the inner loop.
+#[inline(always)]
+pub(super) fn settled<T>(sums: T) -> T {
+    std::hint::black_box(sums)
+}
+
 /// The functions of [`Sums`] that are the same for both.
 macro_rules! four_lanes {
     () => {
@@ -24,6 +32,10 @@ macro_rules! four_lanes {
             unsafe { Self(vld1q_s32(from)) }
         }
         no_split!();
+        #[inline(always)]
+        fn settled<T>(sums: T) -> T {
+            settled(sums)
+        }
         #[inline(always)]
         unsafe fn store(self, to: *mut i32, stored: usize) {
             let mut sums = [0; 4];

@@ -4,7 +4,7 @@
 
 use std::arch::aarch64::*;
 
-use super::arm::Dotprod;
+use super::arm::{Dotprod, settled};
 use super::tile::{Tile, TileFunction, store};
 
 /// Adds eight products to each of four sums. The sums are, in order, those of (pixel 0,
@@ -71,6 +71,7 @@ unsafe fn tile<const P: usize, const Q: usize, const Z: usize>(tile: &Tile) {
                 }
             }
         }
+        let sums = settled(sums);
         for p in 0..P {
             let output = tile.output.wrapping_add(p * tile.output_stride);
             for (z, &[a, b]) in sums[p / 2].iter().enumerate() {

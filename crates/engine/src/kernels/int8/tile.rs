@@ -86,6 +86,11 @@ pub(crate) unsafe trait Sums: Copy {
     unsafe fn values<const S: usize>(from: *const u8) -> Self::Value;
     /// Adds each `S` adjacent lanes; the sums are in the first lanes, in order.
     unsafe fn gather<const S: usize>(self) -> Self;
+    /// The sums of a tile before its epilogue.
+    #[inline(always)]
+    fn settled<T>(sums: T) -> T {
+        sums
+    }
     /// One group of weights for each of `COUNT` lanes.
     unsafe fn weights(from: *const i8) -> Self::Weights;
     /// Adds the products of a group to each lane, exactly.
@@ -170,7 +175,7 @@ pub(crate) unsafe fn tile<V: Sums, const P: usize, const Z: usize, const S: usiz
                 weights = weights.wrapping_add(vector);
             }
         }
-        for (p, (sums, split)) in sums.iter().zip(split).enumerate() {
+        for (p, (sums, split)) in V::settled(sums).iter().zip(split).enumerate() {
             let output = tile.output.wrapping_add(p * tile.output_stride);
             for (z, &sum) in sums.iter().enumerate() {
                 store(tile, sum, output, z * V::COUNT);
