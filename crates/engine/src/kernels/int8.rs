@@ -11,11 +11,15 @@
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod arm;
 mod depthwise;
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
 mod epilogue;
 #[cfg(target_arch = "x86_64")]
 mod halves;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod i8mm;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod packed_input;
 mod packing;
 mod rows;
@@ -343,6 +347,7 @@ impl TiledLayer {
             output_stride: out_channels * size,
             stored: tile.stored,
             dense: tile.stored == out_channels && weights.within_i32,
+            pairs: weights.pairs,
             levels,
         };
         if run > 0 && down.kernel > 0 && runs > 0 {

@@ -1,10 +1,9 @@
-//! INT8 multiply-accumulate on aarch64.
+//! Vectors of INT8 sums on aarch64.
 #![allow(unsafe_code)]
 
 use std::arch::aarch64::*;
 
-use super::tile::{Levels, Sums, Tile, TileFunction, no_split, tile};
-use crate::instruction_set::{Available, InstructionSet};
+use super::tile::{Levels, Sums};
 
 /// The dot product of Armv8.2: four taps of i8 for each lane.
 #[derive(Clone, Copy)]
@@ -30,11 +29,6 @@ macro_rules! four_lanes {
         unsafe fn load(from: *const i32) -> Self {
             // SAFETY: NEON is part of aarch64; the caller guarantees 4 readable i32.
             unsafe { Self(vld1q_s32(from)) }
-        }
-        no_split!();
-        #[inline(always)]
-        fn settled<T>(sums: T) -> T {
-            settled(sums)
         }
         #[inline(always)]
         unsafe fn store(self, to: *mut i32, stored: usize) {
@@ -132,58 +126,28 @@ unsafe impl Sums for Neon {
     }
 }
 
-/// # Safety
-/// See [`TileFunction`].
-#[target_feature(enable = "dotprod")]
-unsafe fn dotprod<const P: usize, const Z: usize>(t: &Tile) {
-    // SAFETY: this function enables dotprod; the caller guarantees the rest of the contract
-    // of `TileFunction`, which is that of `tile`.
-    unsafe { tile::<Dotprod, P, Z, 1>(t) }
-}
-
-/// # Safety
-/// See [`TileFunction`].
-unsafe fn neon<const P: usize, const Z: usize>(t: &Tile) {
-    // SAFETY: NEON is part of aarch64; the caller guarantees the rest of the contract of
-    // `TileFunction`, which is that of `tile`.
-    unsafe { tile::<Neon, P, Z, 1>(t) }
-}
-
-/// Selects the instance of a tile function for a number of pixels.
-macro_rules! choose {
-    ($function:ident, $pixels:expr, $vectors:literal, [$($count:literal)*]) => {
-        match $pixels {
-            $($count => Some($function::<$count, $vectors> as TileFunction),)*
-            _ => None,
+impl Neon {
+    /// Adds two groups of products to each lane. The sums of two products fit 16 bits unless all
+    /// their factors are -128.
+    ///
+    /// # Safety
+    /// None beyond NEON, which is part of aarch64.
+    #[inline(always)]
+    pub(super) unsafe fn dot_pair(self, values: [int8x8_t; 2], weights: [int8x8_t; 2]) -> Self {
+        let mut sums = self.0;
+        // As intrinsics, the compiler orders the instructions of a tile so that the products do not
+        // fit in registers.
+        // SAFETY: NEON is part of aarch64; the instructions access only their registers.
+        unsafe {
+            std::arch::asm!(
+                "smull {1:v}.8h, {2:v}.8b, {4:v}.8b",
+                "smlal {1:v}.8h, {3:v}.8b, {5:v}.8b",
+                "sadalp {0:v}.4s, {1:v}.8h",
+                inout(vreg) sums, out(vreg) _,
+                in(vreg) values[0], in(vreg) values[1], in(vreg) weights[0], in(vreg) weights[1],
+                options(pure, nomem, nostack, preserves_flags),
+            );
         }
-    };
-}
-
-/// Selects a tile function. Sums, weights and one value have to fit in 32 registers.
-macro_rules! tiles {
-    ($function:ident, $pixels:expr, $vectors:expr) => {
-        match $vectors {
-            1 => choose!($function, $pixels, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
-            2 => choose!($function, $pixels, 2, [1 2 3 4 5 6 7 8 9 10 11 12]),
-            3 => choose!($function, $pixels, 3, [1 2 3 4 5 6 7 8]),
-            4 => choose!($function, $pixels, 4, [1 2 3 4 5 6]),
-            5 => choose!($function, $pixels, 5, [1]),
-            6 => choose!($function, $pixels, 6, [1]),
-            7 => choose!($function, $pixels, 7, [1]),
-            8 => choose!($function, $pixels, 8, [1]),
-            _ => None,
-        }
-    };
-}
-
-/// The function that computes tiles of `pixels` by `vectors`, if there is one.
-pub(super) fn function(
-    instruction_set: Available,
-    pixels: usize,
-    vectors: usize,
-) -> Option<TileFunction> {
-    match instruction_set.set() {
-        InstructionSet::NeonDotprod => tiles!(dotprod, pixels, vectors),
-        _ => tiles!(neon, pixels, vectors),
+        Self(sums)
     }
 }

@@ -46,6 +46,8 @@ pub(super) struct Packed {
     pub(super) tiles: Vec<ChannelTile>,
     /// Whether every possible sum times its multiplier fits i32.
     pub(super) within_i32: bool,
+    /// See [`Tile::pairs`](super::tile::Tile::pairs).
+    pub(super) pairs: bool,
     pub(super) spans: Vec<Span>,
 }
 
@@ -96,6 +98,7 @@ impl Packed {
             multiplier: Vec::new(),
             tiles: Vec::new(),
             within_i32: within_i32(constants),
+            pairs: !constants.weights.contains(&i8::MIN),
             spans: Vec::new(),
         };
         let mut known: Vec<(Width, Range<usize>)> = Vec::new();

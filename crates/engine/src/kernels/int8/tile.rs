@@ -32,6 +32,9 @@ pub(crate) struct Tile {
     /// Whether output pixels are contiguous, and every sum times its multiplier fits i32.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for x86-64"))]
     pub(crate) dense: bool,
+    /// Whether the sum of any two products fits i16: no two weights are -128.
+    #[cfg_attr(not(target_arch = "aarch64"), allow(dead_code, reason = "for aarch64"))]
+    pub(crate) pairs: bool,
     /// How sums are quantized; `None` stores the i32 sums, 4 bytes each.
     pub(crate) levels: Option<Levels>,
 }
@@ -83,14 +86,11 @@ pub(crate) unsafe trait Sums: Copy {
     unsafe fn load(from: *const i32) -> Self;
     unsafe fn value(from: *const u8) -> Self::Value;
     /// `S` groups of input taps: lane i has group i % `S`.
+    #[cfg(target_arch = "x86_64")]
     unsafe fn values<const S: usize>(from: *const u8) -> Self::Value;
     /// Adds each `S` adjacent lanes; the sums are in the first lanes, in order.
+    #[cfg(target_arch = "x86_64")]
     unsafe fn gather<const S: usize>(self) -> Self;
-    /// The sums of a tile before its epilogue.
-    #[inline(always)]
-    fn settled<T>(sums: T) -> T {
-        sums
-    }
     /// One group of weights for each of `COUNT` lanes.
     unsafe fn weights(from: *const i8) -> Self::Weights;
     /// Adds the products of a group to each lane, exactly.
@@ -104,6 +104,7 @@ pub(crate) unsafe trait Sums: Copy {
 }
 
 /// The functions of [`Sums`] for split vectors, for instruction sets that split none.
+#[cfg(target_arch = "x86_64")]
 macro_rules! no_split {
     () => {
         #[inline(always)]
@@ -117,13 +118,16 @@ macro_rules! no_split {
         }
     };
 }
+#[cfg(target_arch = "x86_64")]
 pub(crate) use no_split;
 
-/// Computes a tile of `P` pixels by `Z` vectors. If `S` is above 1 there is one more vector,
+/// Computes a tile of `P` pixels by `Z` vectors, on x86-64; the instruction sets of aarch64 have
+/// functions of their own. If `S` is above 1 there is one more vector,
 /// which has `S` lanes for each channel, each for a different group of taps.
 ///
 /// # Safety
 /// The machine has the instructions of `V`; the rest as for [`TileFunction`].
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(crate) unsafe fn tile<V: Sums, const P: usize, const Z: usize, const S: usize>(tile: &Tile) {
     // SAFETY: the caller guarantees the instructions of `V`, and that the tile's input,
@@ -175,7 +179,7 @@ pub(crate) unsafe fn tile<V: Sums, const P: usize, const Z: usize, const S: usiz
                 weights = weights.wrapping_add(vector);
             }
         }
-        for (p, (sums, split)) in V::settled(sums).iter().zip(split).enumerate() {
+        for (p, (sums, split)) in sums.iter().zip(split).enumerate() {
             let output = tile.output.wrapping_add(p * tile.output_stride);
             for (z, &sum) in sums.iter().enumerate() {
                 store(tile, sum, output, z * V::COUNT);
@@ -191,6 +195,7 @@ pub(crate) unsafe fn tile<V: Sums, const P: usize, const Z: usize, const S: usiz
 ///
 /// # Safety
 /// As for [`tile`].
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 unsafe fn add<V: Sums, const P: usize, const Z: usize>(
     sums: &mut [[V; Z]; P],
@@ -215,7 +220,7 @@ unsafe fn add<V: Sums, const P: usize, const Z: usize>(
 /// Stores a pixel's sums of the channels from `first` on.
 ///
 /// # Safety
-/// As for [`tile`].
+/// The machine has the instructions of `V`; the rest as for [`TileFunction`].
 #[inline(always)]
 pub(super) unsafe fn store<V: Sums>(tile: &Tile, sums: V, output: *mut u8, first: usize) {
     let stored = tile.stored.saturating_sub(first).min(V::COUNT);

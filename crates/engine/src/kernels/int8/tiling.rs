@@ -96,7 +96,8 @@ pub(super) fn function(
     #[cfg(target_arch = "aarch64")]
     return match instruction_set.set() {
         InstructionSet::NeonI8mm => super::i8mm::function(pixels, width.vectors()),
-        _ => super::arm::function(instruction_set, pixels, width.vectors()),
+        InstructionSet::NeonDotprod => super::dotprod::function(pixels, width.vectors()),
+        _ => super::neon::function(pixels, width.vectors()),
     };
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     {
