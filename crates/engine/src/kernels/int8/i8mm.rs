@@ -99,7 +99,7 @@ macro_rules! choose {
     ($pixels:expr, $vectors:literal, [$($count:literal)*]) => {
         match $pixels {
             $($count => {
-                Some(i8mm::<$count, { ($count + 1) / 2 }, $vectors> as TileFunction)
+                Some(i8mm::<$count, { usize::div_ceil($count, 2) }, $vectors> as TileFunction)
             })*
             _ => None,
         }
