@@ -183,6 +183,38 @@ fn epilogues(b: &mut PlanBuilder, numbers: &mut Numbers, units: usize) -> Vec<Ep
     ]
 }
 
+/// Every sum of a convolution's tiles is as large as products of 8-bit integers can make it.
+#[test]
+fn the_largest_sums_of_tiles_are_exact() {
+    for (weight, x) in [(-128, -128), (-127, -128), (-128, 127), (127, 127)] {
+        let mut b = PlanBuilder::default();
+        let input = b.input(&[1, 5, 17, 6], ElementType::I8);
+        let weights = b.constant(&[20, 3, 3, 6], ConstantData::I8(vec![weight; 20 * 54]));
+        let operation = Operation::QuantizedConv2d {
+            weights,
+            bias: None,
+            multiplier: b.constant(&[20], ConstantData::F32(vec![1.0; 20])),
+            window: Window {
+                kernel: [3, 3],
+                strides: [1, 1],
+                pads: [0, 0],
+                dilations: [1, 1],
+            },
+            groups: 1,
+            finish: Epilogue::Float {
+                activation: Activation::None,
+            },
+        };
+        let y = b.step(operation, &[input], &[1, 3, 15, 20]);
+        let found = outputs_of(&b.finish(&[y]), &[Buffer::I8(vec![x; 5 * 17 * 6])]);
+        let expected = f64::from(54 * i32::from(weight) * i32::from(x));
+        assert!(
+            found[0].to_f64().iter().all(|&sum| sum == expected),
+            "{weight} times {x}"
+        );
+    }
+}
+
 fn output_type(epilogue: &Epilogue) -> ElementType {
     match epilogue {
         Epilogue::Int8 { .. } => ElementType::I8,
