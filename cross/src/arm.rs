@@ -186,16 +186,20 @@ fn write(checkout: &Checkout) -> Result<Vec<PathBuf>> {
     RECIPES.iter().map(recipe).collect()
 }
 
-/// A `cargo` command that builds for aarch64 and runs the result with qemu-user. The programs are
-/// linked statically: with Debian's cross libraries, programs with threads hang under qemu-user.
+/// A `cargo` command that builds for aarch64 and runs the result with qemu-user.
 fn emulated(cargo: Invocation) -> Invocation {
+    statically_linked(cargo).env(
+        "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER",
+        "timeout 600 qemu-aarch64 -cpu max",
+    )
+}
+
+/// A `cargo` command that builds programs for aarch64 which are linked statically: with Debian's
+/// cross libraries, programs with threads hang under qemu-user.
+pub fn statically_linked(cargo: Invocation) -> Invocation {
     let target = "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU";
     cargo
         .env(&format!("{target}_LINKER"), "aarch64-linux-gnu-gcc")
-        .env(
-            &format!("{target}_RUNNER"),
-            "timeout 600 qemu-aarch64 -cpu max",
-        )
         .env(
             &format!("{target}_RUSTFLAGS"),
             "-C target-feature=+crt-static",

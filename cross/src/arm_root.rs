@@ -94,6 +94,51 @@ impl ArmRoot {
     }
 }
 
+/// Unpacks arm64 Debian `packages`, which are separated by spaces, and what they depend on to
+/// `folder`, unless they are there. None of their programs is run, and nothing is configured.
+///
+/// # Errors
+/// When the packages cannot be fetched or unpacked.
+pub fn extract(packages: &str, folder: &Path) -> Result<()> {
+    let sources = sources()?;
+    let expected = format!("{packages}\n{sources}");
+    let recipe = folder.with_extension("txt");
+    if fs::read_to_string(&recipe).is_ok_and(|found| found == expected) {
+        return Ok(());
+    }
+    println!("==> unpacking arm64 packages in {}", folder.display());
+    let file = |extension, text: &str| {
+        let path = folder.with_extension(extension);
+        fs::write(&path, text).with_context(|| path.display().to_string())?;
+        Ok::<_, anyhow::Error>(path)
+    };
+    let list = file("list", &sources)?;
+    let options = file("conf", &apt_options())?;
+    let archive = folder.with_extension("tar");
+    let script = r#"mmdebstrap --quiet --mode=root --variant=extract --architectures=arm64 \
+        --aptopt="$0" --include="$1" --format=tar "$2" "$3" "$4" && chmod 644 "$3""#;
+    let made = Invocation::privileged(script)
+        .path(&options)
+        .arg(packages.replace(' ', ","))
+        .arg(suite(&sources)?)
+        .path(&archive)
+        .path(&list);
+    let unpacked = Invocation::new("sh -c")
+        .arg(
+            r#"rm -rf -- "$1" && mkdir -p -- "$1" && tar --extract --file="$0" --directory="$1" \
+            --no-same-owner --exclude='./dev/*' && rm -- "$0""#,
+        )
+        .path(&archive)
+        .path(folder);
+    for command in [made, unpacked] {
+        if !command.succeeds()? {
+            bail!("`{command}` failed; its messages are above");
+        }
+    }
+    fs::write(&recipe, &expected)?;
+    Ok(())
+}
+
 /// While this value exists, the kernel runs arm64 programs with qemu, also after chroot. Drop
 /// restores the kernel's previous state: other tests on this machine must not find that arm64
 /// programs seem to run natively.

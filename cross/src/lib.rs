@@ -8,6 +8,6 @@
 )]
 
 pub mod arm;
-mod arm_root;
+pub mod arm_root;
 pub mod package;
 pub mod virtual_car;

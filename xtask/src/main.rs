@@ -1,5 +1,5 @@
 //! The project's development tasks: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`,
-//! `tables`, `shims`, `stand-ins`, `peers`, `faults`, `soak`, `wire`, `gpu-test`, `package`, `virtual-car`,
+//! `tables`, `shims`, `stand-ins`, `peers`, `arm-table`, `faults`, `soak`, `wire`, `gpu-test`, `package`, `virtual-car`,
 //! `firmware`.
 
 #![allow(
@@ -8,6 +8,7 @@
     reason = "a developer tool, which drives no car"
 )]
 
+mod arm_table;
 mod endurance;
 mod firmware;
 mod fuzz;
@@ -87,6 +88,12 @@ enum Task {
     /// This command installs the other engines into target/peers, from PyPI and crates.io. It needs
     /// an idle machine, Python 3.11 with venv, and taskset.
     Peers(peers::Options),
+    /// Count the instructions of this engine and of others on emulated Arm processors, and estimate their
+    /// cycles (docs/arm.md); nothing is timed
+    ///
+    /// This command installs the other engines, an arm64 Python and LLVM's tools under target/, from
+    /// PyPI and Debian. It takes about ten minutes.
+    ArmTable(arm_table::Options),
     /// Validate TensorRT's plans on this machine's GPU, measure them, and print the results for
     /// docs/performance.md; without a GPU it prints what is missing and fails
     GpuTest(gpu::Options),
@@ -176,6 +183,7 @@ fn main() -> ExitCode {
         Task::GpuTest(options) => gpu::run(&checkout, &options),
         Task::VirtualCar(options) => virtual_car::run(&checkout, &options),
         Task::Peers(options) => peers::run(&checkout, &options),
+        Task::ArmTable(options) => arm_table::run(&checkout, &options),
         Task::StandIns(options) => stand_ins::run(&checkout, &options),
         Task::Shims { include, out } => shims::run(&checkout, &include, out.as_deref()),
     });

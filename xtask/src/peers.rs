@@ -101,7 +101,7 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
 }
 
 /// The Python of target/peers/venv, which has only the packages of requirements.txt.
-fn environment(checkout: &Checkout) -> Result<PathBuf> {
+pub fn environment(checkout: &Checkout) -> Result<PathBuf> {
     let file = checkout.root().join("benches/peers/requirements.txt");
     let required = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
     let folder = checkout.root().join("target/peers/venv");
