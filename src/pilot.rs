@@ -143,15 +143,16 @@ pub enum StepError {
     },
     /// A number that the network gets is missing or too old.
     #[error(
-        "the sensors give no `{}`{}, and the recipe's `missing` is \"stop\"; check the sensor",
+        "the sensors give no `{}`{}, and the recipe's `missing` is \"stop\"; check the sensor \
+         (`pilotage doctor` reads an inertial unit; a VESC needs firmware that answers COMM_GET_VALUES_SELECTIVE)",
         .0.measurement.name(),
-        .0.age.map_or(String::new(), |age| format!(" that is young enough (it is {} ms old)", age.as_millis()))
+        .0.age.map_or(String::new(), |age| format!(" that is recent enough (it is {} ms old)", age.as_millis()))
     )]
     Unmeasured(Unmeasured),
     /// The scan that the network gets is missing or too old.
     #[error(
         "the lidar gives no scan{}, and the recipe's `scan.missing` is \"stop\"; check the lidar",
-        .0.age.map_or(String::new(), |age| format!(" that is young enough (it is {} ms old)", age.as_millis()))
+        .0.age.map_or(String::new(), |age| format!(" that is recent enough (it is {} ms old)", age.as_millis()))
     )]
     NoScan(NoScan),
     /// The engine failed.
@@ -403,8 +404,6 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
         let (mut age, mut scan_age) = (Duration::ZERO, Duration::ZERO);
         if let Some(sensors) = &mut self.parts.sensors {
             if let Some(speed) = sensors.guard_speed() {
-                // A guard that is gone is noticed when the command is sent.
-                let _ = self.parts.link.advance_to(self.parts.clock.now());
                 speed.set(self.parts.link.status().speed);
             }
             (self.measured, age) = sensors.read();

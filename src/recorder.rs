@@ -37,8 +37,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long a patient recorder waits for a free buffer, and how often it looks.
 const HANGING: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_millis(1);
-/// A number that was measured longer before its frame is not recorded.
-const STALE: Duration = Duration::from_millis(200);
 /// A lost camera answers at once; it is asked again after this.
 const AWAY: Duration = Duration::from_millis(20);
 
@@ -427,9 +425,8 @@ fn take(
                 if let Some(values) = steered.get() {
                     let command = recorder.commands.as_ref().and_then(|it| it.place());
                     let measured = sensors.as_mut().map(|sensors| sensors.read());
-                    let fresh = measured.filter(|(_, age)| *age <= STALE);
                     let numbers = Numbers {
-                        measured: fresh.unwrap_or_default().0,
+                        measured: measured.unwrap_or_default().0,
                         command,
                         scan: None,
                     };

@@ -3,7 +3,7 @@
     python3 -m venv /tmp/export
     /tmp/export/bin/pip install torch==2.15.0 torchvision==0.29.2 onnx==1.23.2 pillow==13.0.0 \\
         --extra-index-url https://download.pytorch.org/whl/cpu
-    /tmp/export/bin/python benches/peers/export.py FOLDER
+    /tmp/export/bin/python benches/peers/export.py FOLDER [NAME ...]
 
 Each has two numbers as outputs. The statistics of batch normalization are those of the shipped
 frames, and the last layer is scaled so that the answers vary as a driving network's do.
@@ -60,13 +60,16 @@ def frames(height, width):
 
 
 def main():
-    [folder] = map(pathlib.Path, sys.argv[1:])
+    folder, *only = sys.argv[1:]
+    folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     made = {name: (224, 224, lambda name=name: getattr(torchvision.models, name)(num_classes=2))
             for name in NAMES}
     made["donkey_linear"] = (120, 160, donkey_linear)
     made["vit_tiny"] = (224, 224, vit_tiny)
     for name, (height, width, make) in made.items():
+        if only and name not in only:
+            continue
         torch.manual_seed(0)
         network, pictures = make(), frames(height, width)
         network(pictures[:2])  # Sets the size of a lazy layer.
@@ -86,13 +89,15 @@ def settle(network, pictures):
             module.p = 0.0
         if type(module).__name__ == "StochasticDepth":
             module.p = 0.0
+    last = [module for module in network.modules()
+            if isinstance(module, (nn.Linear, nn.Conv2d))][-1]
+    if not last.weight.any():  # torchvision's transformers begin so.
+        nn.init.normal_(last.weight, std=0.02)
     network.train()
     for part in pictures.split(16):
         network(part)
     network.eval()
     answers = network(pictures)
-    last = [module for module in network.modules()
-            if isinstance(module, (nn.Linear, nn.Conv2d))][-1]
     scale = 0.3 / answers.std(0).clamp(min=1e-6)
     last.weight.mul_(scale.view(-1, *[1] * (last.weight.dim() - 1)))
     # SqueezeNet's last layer has a ReLU behind it.

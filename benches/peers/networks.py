@@ -1,4 +1,4 @@
-"""Compares this engine with ONNX Runtime and OpenVINO on networks of anybody.
+"""Compares this engine with ONNX Runtime and OpenVINO on any networks.
 
 `cargo xtask peers --models NETWORK.onnx ...` builds the programs and calls this script. A network
 has one input, a picture of three channels whose values are 0 to 1, and two numbers as outputs.
@@ -40,16 +40,25 @@ def main():
 
     found = {"machine": peers.machine(), "networks": {}}
     peers.keep(found, options.json)  # A file that cannot be written fails now, not at the end.
+    stems = [model.stem for model in options.models]
+    if len(set(stems)) < len(stems):
+        sys.exit("error: two of the models have the same name: rename one")
+    failed = False
     for model in options.models:
         print(f"==> {model}", file=sys.stderr, flush=True)
-        found["networks"][model.stem] = measured(model, options)
+        try:
+            found["networks"][model.stem] = measured(model, options)
+        except SystemExit as error:  # The other networks are still measured.
+            print(error, file=sys.stderr)
+            failed = True
         peers.keep(found, options.json)
     print(text(found, options.rounds))
-    failed = [row for rows in found["networks"].values() for row in rows["jobs"]
-              if row["engine"] == "Pilotage" and "failed" in row]
-    for row in failed:
-        print(f"error: our own engine, {row['what']}: {row['failed']}", file=sys.stderr)
-    sys.exit(bool(failed))
+    for rows in found["networks"].values():
+        for row in rows["jobs"]:
+            if row["engine"] == "Pilotage" and "failed" in row:
+                print(f"error: our own engine, {row['what']}: {row['failed']}", file=sys.stderr)
+                failed = True
+    sys.exit(failed)
 
 
 def measured(model, options):
@@ -76,7 +85,7 @@ def measured(model, options):
         rounds.append([peers.run(job) for job in jobs])
     anchor = jobs.index(next(job for job in jobs if job["peer"] == "onnxruntime"))
     reference = np.array(rounds[0][anchor].get("answers", np.nan))
-    span = np.ptp(reference, axis=0).max()
+    span = np.ptp(reference, axis=0).max() or np.nan  # Of a network that does not vary.
     for index, job in enumerate(jobs):
         runs = [each[index] for each in rounds]
         failed = next((run["failed"] for run in runs if "failed" in run), None)
@@ -92,14 +101,15 @@ def measured(model, options):
 def written(model, folder):
     """Writes a recipe for the network."""
     graph = onnx.load(model, load_external_data=False).graph
-    constants = {constant.name for constant in graph.initializer}
-    [picture] = [value for value in graph.input if value.name not in constants]
-    shape = sizes(picture)
+    inputs = pictures(graph)
+    shape = sizes(inputs[0])
     outputs = [(value.name, index) for value in graph.output
                for index in range(int(np.prod(sizes(value))))]
-    if len(shape) != 4 or 3 not in (shape[1], shape[3]) or len(outputs) != 2:
+    is_picture = len(inputs) == 1 and len(shape) == 4 and 3 in (shape[1], shape[3])
+    if not is_picture or len(outputs) != 2:
         sys.exit(f"error: {model}: the input must be one picture of three channels, and the "
-                 f"outputs two numbers; they are {shape} and {len(outputs)}")
+                 f"outputs two numbers; there are {len(inputs)} inputs, the first {shape}, and "
+                 f"{len(outputs)} numbers")
     layout = "nchw" if shape[1] == 3 else "nhwc"
     height, width = shape[2:] if layout == "nchw" else shape[1:3]
     (folder / "shape.json").write_text(json.dumps([1, 3, height, width]))
@@ -108,11 +118,17 @@ def written(model, folder):
              'colour = "rgb"', f'layout = "{layout}"', "scale = 0.003921568627450980"]
     for (name, index), meaning in zip(outputs, ("steering", "throttle")):
         lines += ["[[output]]", f"name = {json.dumps(name)}", f"index = {index}",
-                  f'meaning = "{meaning}"', "gate = { mse = 100.0, worst = 100.0 }"]
+                  f'meaning = "{meaning}"', "gate = { mse = 1e12, worst = 1e6 }"]
     lines += ["[calibration]", f"frames = {json.dumps(str(FRAMES))}", 'method = "minmax"']
     recipe = folder / "network.toml"
     recipe.write_text("\n".join(lines) + "\n")
     return recipe
+
+
+def pictures(graph):
+    """The inputs that are not constants."""
+    constants = {constant.name for constant in graph.initializer}
+    return [value for value in graph.input if value.name not in constants]
 
 
 def sizes(value):
@@ -128,7 +144,8 @@ def quantized(folder):
     shape = json.loads((folder / "shape.json").read_text())
     frames = np.fromfile(folder / "values.f32", np.float32).reshape(-1, *shape)
     graph = onnx.load(folder / "network.fp32.onnx", load_external_data=False).graph
-    name, last = graph.input[0].name, sizes(graph.input[0])[3] == 3
+    [picture] = pictures(graph)
+    name, last = picture.name, sizes(picture)[3] == 3
 
     class Reader(quantization.CalibrationDataReader):
         def __init__(self):

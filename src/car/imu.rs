@@ -60,7 +60,7 @@ pub(super) fn imu(
         accelerometer: device("accelerometer", &written.accelerometer)?,
         forward: axis("forward", &written.forward)?,
         left: axis("left", &written.left)?,
-        rate_hz: within(source, "imu.rate", written.rate, 10.0..=1000.0)?,
+        rate_hz: within(source, "imu.rate", written.rate, 20.0..=1000.0)?,
     };
     if config.gyroscope.is_none() && config.accelerometer.is_none() {
         return Err(source.error(

@@ -1,11 +1,11 @@
 //! The sensors of a physical car: the inertial unit of car.toml, and the speed that its motors' electronics
-//! measure. Only the guard reads these electronics: it reports the speed with its status, and what is connected to
-//! the guard puts it into [`GuardSpeed`].
+//! measure. Only the guard reads these electronics. It reports the speed with its status, and the loop puts it
+//! into [`GuardSpeed`].
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pilotage_vehicle::{MeasuredSpeed, Measurement, Measurements, monotonic};
+use pilotage_vehicle::{MeasuredSpeed, Measurement, Measurements, Time, monotonic};
 
 use super::{Imu, Sensors};
 
@@ -14,26 +14,29 @@ use super::{Imu, Sensors};
 pub struct CarSensors {
     imu: Option<Imu>,
     speed: Option<GuardSpeed>,
+    latest_speed: Option<MeasuredSpeed>,
 }
 
-/// A speed older than this is not known: the guard's newest is 25 ms old.
-const SPEED_FRESH: Duration = Duration::from_millis(100);
+/// A number that was measured longer ago is not known, whatever the recipe allows: so a sensor that hangs
+/// leaves no number in a recording, and does not make those of another sensor look old.
+const RECENT: Duration = Duration::from_millis(150);
 
 impl CarSensors {
     /// The sensors that `imu` and `speed` have, if any.
     pub fn new(imu: Option<Imu>, speed: Option<GuardSpeed>) -> Option<Self> {
-        (imu.is_some() || speed.is_some()).then_some(Self { imu, speed })
+        (imu.is_some() || speed.is_some()).then_some(Self {
+            imu,
+            speed,
+            latest_speed: None,
+        })
     }
 }
 
 impl Sensors for CarSensors {
     fn describe(&self) -> String {
-        let speed = self
-            .speed
-            .as_ref()
-            .map(|_| "speed by the motors".to_owned());
-        let imu = self.imu.as_ref().map(Sensors::describe);
-        let parts: Vec<String> = imu.into_iter().chain(speed).collect();
+        let imu = self.imu.as_ref().map(Imu::describe);
+        let speed = self.speed.as_ref().map(|_| "speed by the motors");
+        let parts: Vec<&str> = imu.into_iter().chain(speed).collect();
         parts.join(", ")
     }
 
@@ -45,14 +48,22 @@ impl Sensors for CarSensors {
     }
 
     fn read(&mut self) -> (Measurements, Duration) {
-        let (mut measured, mut oldest) = self.imu.as_mut().map(Sensors::read).unwrap_or_default();
-        if let Some(speed) = self.speed.as_ref().and_then(GuardSpeed::get) {
-            let now = monotonic();
-            let age = now.since(speed.at);
-            if speed.at <= now && age <= SPEED_FRESH {
-                measured.set(Measurement::Speed, Some(speed.mps));
-                oldest = oldest.max(age);
-            }
+        let now = monotonic();
+        let (mut measured, mut oldest) = (Measurements::default(), Duration::ZERO);
+        let age = |at: Time| Some(now.since(at)).filter(|age| at <= now && *age <= RECENT);
+        if let Some(latest) = self.imu.as_mut().and_then(Imu::latest)
+            && let Some(age) = age(latest.at)
+        {
+            (measured, oldest) = (latest.measured, age);
+        }
+        if let Some(Some(latest)) = self.speed.as_ref().map(GuardSpeed::get) {
+            self.latest_speed = latest;
+        }
+        if let Some(speed) = self.latest_speed
+            && let Some(age) = age(speed.at)
+        {
+            measured.set(Measurement::Speed, Some(speed.mps));
+            oldest = oldest.max(age);
         }
         (measured, oldest)
     }
@@ -74,19 +85,18 @@ impl GuardSpeed {
         }
     }
 
-    fn get(&self) -> Option<MeasuredSpeed> {
-        self.0.try_lock().ok().and_then(|latest| *latest)
+    /// The speed, or `None` while the other side sets it.
+    fn get(&self) -> Option<Option<MeasuredSpeed>> {
+        self.0.try_lock().ok().map(|latest| *latest)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use pilotage_vehicle::Time;
-
     use super::*;
 
     #[test]
-    fn a_speed_is_known_only_while_it_is_fresh() {
+    fn a_speed_is_known_only_while_it_is_recent() {
         assert!(CarSensors::new(None, None).is_none());
         let speed = GuardSpeed::default();
         let mut sensors = CarSensors::new(None, Some(speed.clone())).unwrap();
@@ -100,7 +110,7 @@ mod tests {
         let now = monotonic();
         assert_eq!(read(now), Some(1.5));
         let before = |age: Duration| Time::ZERO + (now.since(Time::ZERO).saturating_sub(age));
-        assert_eq!(read(before(2 * SPEED_FRESH)), None);
+        assert_eq!(read(before(2 * RECENT)), None);
         // The clock does not go back; a time in the future is no measurement.
         assert_eq!(read(now + Duration::from_secs(60)), None);
         speed.set(None);

@@ -2,7 +2,7 @@
 //! units: the kernel's Documentation/ABI/testing/sysfs-bus-iio.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,8 @@ pub const DEVICES: &str = "/sys/bus/iio/devices";
 
 /// The longest text of a channel's value.
 const LONGEST_VALUE: usize = 32;
+/// The longest name of a device.
+const LONGEST_TEXT: u64 = 128;
 
 /// An IIO device or one of its channels cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +66,10 @@ pub fn device(devices: &Path, name: &str) -> Result<PathBuf, IioError> {
     let mut found: Vec<PathBuf> = Vec::new();
     let mut others: Vec<String> = Vec::new();
     for folder in folders(devices) {
-        let text = |file: &str| fs::read_to_string(folder.join(file)).unwrap_or_default();
+        let text = |file: &str| {
+            let text = small(&folder.join(file)).unwrap_or_default();
+            String::from_utf8_lossy(&text).into_owned()
+        };
         let (own, label) = (text("name"), text("label"));
         let is_named = folder.file_name().is_some_and(|file| file == name);
         if is_named || own.trim() == name || label.trim() == name {
@@ -118,11 +123,7 @@ impl Channel {
     /// Fails if the device does not have it.
     pub fn open(folder: &Path, kind: &str, axis: char) -> Result<Self, IioError> {
         let path = folder.join(format!("in_{kind}_{axis}_raw"));
-        let raw = File::open(&path).map_err(|reason| IioError::Unreadable {
-            path: path.clone(),
-            reason,
-            hint: "this device has no such channel; name another one in car.toml",
-        })?;
+        let raw = open(&path).map_err(|reason| unreadable(&path, reason))?;
         // One file for this axis, or one for all of them.
         let setting = |name: &str| {
             let own = folder.join(format!("in_{kind}_{axis}_{name}"));
@@ -150,7 +151,7 @@ impl Channel {
     pub fn read(&self) -> Result<f64, IioError> {
         let mut text = [0; LONGEST_VALUE];
         let length = self.raw.read_at(&mut text, 0);
-        let length = length.map_err(|reason| unanswered(&self.path, reason))?;
+        let length = length.map_err(|reason| unreadable(&self.path, reason))?;
         // One that fills all of it may be cut off.
         let whole = text.get(..length).filter(|_| length < LONGEST_VALUE);
         let raw = whole.and_then(parse);
@@ -161,8 +162,23 @@ impl Channel {
     }
 }
 
+/// Opens a file; another kind, such as a pipe, could wait for ever.
+fn open(path: &Path) -> io::Result<File> {
+    match fs::metadata(path)?.is_file() {
+        true => File::open(path),
+        false => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+/// The start of a file, as much as the kernel's files have.
+fn small(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    open(path)?.take(LONGEST_TEXT).read_to_end(&mut text)?;
+    Ok(text)
+}
+
 fn number(path: &Path) -> Result<f64, IioError> {
-    let text = fs::read(path).map_err(|reason| unanswered(path, reason))?;
+    let text = small(path).map_err(|reason| unreadable(path, reason))?;
     parse(&text).ok_or_else(|| IioError::NoNumber {
         path: path.to_owned(),
     })
@@ -175,10 +191,21 @@ fn parse(text: &[u8]) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-fn unanswered(path: &Path, reason: io::Error) -> IioError {
+fn unreadable(path: &Path, reason: io::Error) -> IioError {
+    let hint = match reason.kind() {
+        io::ErrorKind::NotFound => {
+            "the device has no such channel, or is gone; name another one in car.toml, or check its wiring"
+        }
+        io::ErrorKind::PermissionDenied => "run as root, or let this user read it by a udev rule",
+        io::ErrorKind::ResourceBusy => "another program reads the sensor through a buffer; end it",
+        io::ErrorKind::InvalidInput => {
+            "it is not a file of an IIO device; correct the name in car.toml"
+        }
+        _ => "check the sensor's power and wiring",
+    };
     IioError::Unreadable {
         path: path.to_owned(),
         reason,
-        hint: "check the sensor's power and wiring",
+        hint,
     }
 }

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use pilotage_console::FaultReports;
 use pilotage_vehicle::{Measurement, Measurements, Time, monotonic};
 
-use super::Sensors;
 use super::iio::{self, Channel, IioError};
 
 /// How long the zero of the sensors is measured when a drive starts.
@@ -92,14 +92,25 @@ pub enum ImuError {
     Iio(#[from] IioError),
     /// The car moved while the zero was measured.
     #[error(
-        "the car moved, or was touched, while the zero of its inertial unit was measured ({found}): let it \
-         stand still for a second, and start again"
+        "the car moved, or was touched, while the zero of its gyroscope was measured ({least:.2} to {most:.2} \
+         rad/s): let it stand still for a second, and start again"
     )]
     Moved {
-        /// What was measured.
-        found: String,
+        /// The least yaw rate, rad/s.
+        least: f64,
+        /// The largest.
+        most: f64,
     },
-    /// Gravity does not pull where it should.
+    /// The gyroscope reads a rate that no car at rest has.
+    #[error(
+        "the gyroscope reads {mean:.2} rad/s while nothing changes, and at most {ZERO} is its own error: if the \
+         car stands still, the sensor is broken or its kernel driver has a wrong scale"
+    )]
+    Zero {
+        /// The mean yaw rate, rad/s.
+        mean: f64,
+    },
+    /// The axis that should point up does not read gravity.
     #[error(
         "the accelerometer reads {upwards:.1} m/s2 along {up}, which points up according to `forward = \
          \"{forward}\"` and `left = \"{left}\"`, and 9.8 are expected: correct these two in car.toml's [imu]"
@@ -161,26 +172,31 @@ fn rest(numbers: &mut [Number], reads: u32, interval: Duration) -> Result<(), Im
     for (number, (least, most, sum)) in numbers.iter_mut().zip(spans) {
         let mean = sum / f64::from(reads);
         // An accelerometer also feels the slope of the ground and the vibration of a fan.
-        let is_yaw_rate = number.measurement == Measurement::YawRate;
-        if is_yaw_rate && (most - least > STILL || mean.abs() > ZERO) {
-            let found = format!("{least:.2} to {most:.2} rad/s");
-            return Err(ImuError::Moved { found });
+        if number.measurement == Measurement::YawRate {
+            if most - least > STILL {
+                return Err(ImuError::Moved { least, most });
+            }
+            if mean.abs() > ZERO {
+                return Err(ImuError::Zero { mean });
+            }
         }
         number.zero = mean;
     }
     Ok(())
 }
 
-/// What the thread read last.
-#[derive(Debug, Clone, Copy, Default)]
-struct Latest {
-    measured: Measurements,
-    at: Option<Time>,
+/// What was read last.
+#[derive(Debug, Clone, Copy)]
+pub struct Latest {
+    /// The numbers; those whose sensor did not answer are absent.
+    pub measured: Measurements,
+    /// When they were read.
+    pub at: Time,
 }
 
 #[derive(Debug)]
 struct Shared {
-    latest: Mutex<Latest>,
+    latest: Mutex<Option<Latest>>,
     ends: AtomicBool,
 }
 
@@ -188,7 +204,7 @@ struct Shared {
 #[derive(Debug, Clone)]
 pub struct Imu {
     thread: Arc<Thread>,
-    latest: Latest,
+    latest: Option<Latest>,
     measures: [bool; Measurement::ALL.len()],
     description: String,
 }
@@ -209,7 +225,7 @@ impl Imu {
     /// the numbers are absent meanwhile.
     ///
     /// # Errors
-    /// Fails if a sensor does not answer, or if the car does not stand still.
+    /// Fails if a sensor does not answer, or if the gyroscope says that the car moves.
     pub fn start(config: &ImuConfig, devices: &Path, say: fn(&str)) -> Result<Self, ImuError> {
         let mut numbers = open(config, devices)?;
         let interval = Duration::from_secs_f64(1.0 / config.rate_hz);
@@ -230,32 +246,32 @@ impl Imu {
             .map_err(ImuError::Thread)?;
         Ok(Self {
             thread: Arc::new(Thread(shared)),
-            latest: Latest::default(),
+            latest: None,
             measures,
             description: describe(config),
         })
     }
 }
 
-impl Sensors for Imu {
-    fn describe(&self) -> String {
-        self.description.clone()
+impl Imu {
+    /// What measures, in words.
+    pub fn describe(&self) -> &str {
+        &self.description
     }
 
-    fn measures(&self, measurement: Measurement) -> bool {
-        let all = Measurement::ALL.iter().zip(self.measures);
-        all.into_iter().any(|(it, is)| is && *it == measurement)
+    /// Whether it gives this number.
+    pub fn measures(&self, measurement: Measurement) -> bool {
+        let mut all = Measurement::ALL.iter().zip(self.measures);
+        all.any(|(it, is)| is && *it == measurement)
     }
 
-    fn read(&mut self) -> (Measurements, Duration) {
+    /// The latest numbers; `None` before the first. Neither waits nor allocates.
+    pub fn latest(&mut self) -> Option<Latest> {
         // While the thread writes, the reading before is as good.
         if let Ok(latest) = self.thread.0.latest.try_lock() {
             self.latest = *latest;
         }
-        match self.latest.at {
-            Some(at) => (self.latest.measured, monotonic().since(at)),
-            None => (Measurements::default(), Duration::ZERO),
-        }
+        self.latest
     }
 }
 
@@ -330,7 +346,7 @@ fn open(config: &ImuConfig, devices: &Path) -> Result<Vec<Number>, ImuError> {
 /// Reads until the last handle is gone.
 fn keep_reading(numbers: &[Number], interval: Duration, shared: &Shared, say: fn(&str)) {
     let mut due = Instant::now();
-    let mut is_well = true;
+    let mut faults = FaultReports::default();
     while !shared.ends.load(Ordering::Relaxed) {
         let at = monotonic();
         let mut measured = Measurements::default();
@@ -341,18 +357,16 @@ fn keep_reading(numbers: &[Number], interval: Duration, shared: &Shared, say: fn
                 Err(error) => failed = Some(error),
             }
         }
-        match (&failed, is_well) {
-            (Some(error), true) => say(&format!("the inertial unit does not answer: {error}")),
-            (None, false) => say("the inertial unit answers again"),
-            _ => {}
+        match failed {
+            Some(error) => {
+                let text = format!("the inertial unit does not answer: {error}");
+                faults.wrong(&text, Instant::now(), say);
+            }
+            None => faults.well("the inertial unit answers again", Instant::now(), say),
         }
-        is_well = failed.is_none();
         // Only a panic while it is held poisons it, and nothing panics there.
         if let Ok(mut latest) = shared.latest.lock() {
-            *latest = Latest {
-                measured,
-                at: Some(at),
-            };
+            *latest = Some(Latest { measured, at });
         }
         due = (due + interval).max(Instant::now());
         std::thread::sleep(due.saturating_duration_since(Instant::now()));

@@ -197,3 +197,62 @@ impl Reader<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use pilotage_vehicle::Rays;
+
+    use super::*;
+    use crate::scans::ScanWriter;
+
+    /// The outcome of a list of rows, beside a file of two scans.
+    fn read_rows(rows: &[&str]) -> Result<Found, DatasetError> {
+        let folder = tempfile::tempdir().unwrap();
+        let rays = Rays::new(2, 0.0, 1.0).unwrap();
+        let mut scans = ScanWriter::open(folder.path(), rays).unwrap();
+        for distance in [1, 2] {
+            let millimetres = vec![distance; 2];
+            scans.write(&Scan { rays, millimetres }).unwrap();
+        }
+        let text = format!("image_name,scan\n{}", rows.concat());
+        fs::write(folder.path().join(LIST), text).unwrap();
+        read(folder.path())
+    }
+
+    #[test]
+    fn last_rows_without_their_scan_are_passed_over_with_a_note() {
+        let good = ["a.png,0\n", "b.png,1\n", "c.png,\n"];
+        for (last, count) in [
+            (&["d.png,2\n"][..], 1),
+            (&["d.png,2\n", "e.png,2\n", "f.pn"], 2),
+        ] {
+            let found = read_rows(&[&good[..], last].concat()).unwrap();
+            assert_eq!(found.records.len(), 3);
+            let notes: Vec<String> = found.notes.iter().map(Note::to_string).collect();
+            let note = format!("the scans of the last {count} rows, from line 5 on");
+            assert!(notes.iter().any(|it| it.contains(&note)), "{notes:?}");
+            assert_eq!(notes.len(), last.len() - count + 1);
+        }
+        let many = vec!["d.png,2\n"; 1001];
+        assert!(read_rows(&[&good[..], &many].concat()).is_err());
+    }
+
+    #[test]
+    fn a_row_in_the_middle_without_its_scan_is_an_error() {
+        for rows in [
+            &["a.png,2\n", "b.png,1\n"][..],
+            &["a.png,2\n", "b.png,\n"],
+            &["a.png,x\n"],
+            &["a.png,-1\n"],
+        ] {
+            let message = read_rows(rows).map(|_| ()).unwrap_err().to_string();
+            let advice = "scans.bin has 2; restore scans.bin, or delete this row";
+            assert!(
+                message.contains("line 2") && message.ends_with(advice),
+                "{message}"
+            );
+        }
+    }
+}

@@ -142,7 +142,7 @@ pub enum DatasetError {
         column: String,
     },
     /// A row of a list cannot be read.
-    #[error("{}, line {line}{}: {problem}; correct the row or delete it", path.display(), in_column(column))]
+    #[error("{}, line {line}{}: {problem}; {}", path.display(), in_column(column), problem.advice())]
     Row {
         /// The list.
         path: PathBuf,
@@ -207,7 +207,7 @@ pub enum RowProblem {
     )]
     CommandName(String),
     /// A row names a scan that is not there.
-    #[error("there is no scan {place}: the file of scans has {count}")]
+    #[error("there is no scan {place}: scans.bin has {count}")]
     NoScan {
         /// As written.
         place: String,
@@ -247,11 +247,31 @@ pub enum RowProblem {
     Json(String),
 }
 
+impl RowProblem {
+    /// What to do.
+    const fn advice(&self) -> &'static str {
+        match self {
+            Self::NoScan { .. } => "restore scans.bin, or delete this row",
+            _ => "correct the row or delete it",
+        }
+    }
+
+    /// Whether the row names a scan beyond those of a file that a power cut may have shortened.
+    pub(crate) fn is_scan_beyond_end(&self) -> bool {
+        match self {
+            Self::NoScan { place, count } => {
+                *count > 0 && place.parse().is_ok_and(|place: usize| place >= *count)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What is wrong with a file of scans. A message continues the file's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ScansProblem {
     /// The first bytes are not those of such a file.
-    #[error("is no file of scans, or is cut off in its first 28 bytes; restore it from a copy")]
+    #[error("is not a file of scans, or is cut off in its first 28 bytes; restore it from a copy")]
     Header,
     /// The file is too long.
     #[error("is longer than 2 GiB; split the recording")]

@@ -16,6 +16,15 @@ pub enum Note {
         /// Counted from 1.
         line: u64,
     },
+    /// The last rows of a list name scans that are not there, and are passed over.
+    NoScans {
+        /// The list.
+        path: PathBuf,
+        /// The first of them, counted from 1.
+        line: u64,
+        /// How many.
+        count: usize,
+    },
     /// Records that are marked as deleted are passed over.
     Deleted {
         /// The file with the marks.
@@ -130,6 +139,12 @@ impl fmt::Display for Note {
             Self::CutRow { path, line } => write!(
                 f,
                 "{}, line {line}: the last row is cut off and is passed over",
+                path.display()
+            ),
+            Self::NoScans { path, line, count } => write!(
+                f,
+                "{}: the scans of the last {count} rows, from line {line} on, were cut off and the rows are \
+                 passed over",
                 path.display()
             ),
             Self::Deleted { path, count } => write!(

@@ -6,7 +6,7 @@
 //! a picture's scan, counted from 0.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,30 +27,36 @@ pub(crate) fn read(folder: &Path) -> Result<Vec<Arc<Scan>>, DatasetError> {
     let path = folder.join(SCANS);
     let opened = file::open(folder, Path::new(SCANS));
     let file = opened.map_err(|refused| refused.at(&path))?;
-    let failed = |problem| DatasetError::Scans {
+    let wrong = |problem| DatasetError::Scans {
         path: path.clone(),
         problem,
     };
-    let mut bytes = Vec::new();
-    let read = file.take(LONGEST + 1).read_to_end(&mut bytes);
-    read.map_err(|reason| DatasetError::File {
+    let failed = |reason| DatasetError::File {
         path: path.clone(),
         reason,
-    })?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(failed(ScansProblem::TooLong));
+    };
+    let length = file.metadata().map_err(failed)?.len();
+    if length > LONGEST {
+        return Err(wrong(ScansProblem::TooLong));
     }
-    let rays = bytes.get(..HEADER).and_then(rays);
-    let rays = rays.ok_or_else(|| failed(ScansProblem::Header))?;
-    let scans = bytes[HEADER..].chunks_exact(2 * rays.count());
-    let scan = |bytes: &[u8]| {
+    let Some(length) = length.checked_sub(HEADER as u64) else {
+        return Err(wrong(ScansProblem::Header));
+    };
+    let mut file = BufReader::with_capacity(1 << 16, file);
+    let mut header = [0; HEADER];
+    file.read_exact(&mut header).map_err(failed)?;
+    let rays = rays(&header).ok_or_else(|| wrong(ScansProblem::Header))?;
+    let mut bytes = vec![0; 2 * rays.count()];
+    let mut scans = Vec::new();
+    for _ in 0..length / bytes.len() as u64 {
+        file.read_exact(&mut bytes).map_err(failed)?;
         let distances = bytes.as_chunks::<2>().0.iter();
-        Arc::new(Scan {
+        scans.push(Arc::new(Scan {
             rays,
             millimetres: distances.map(|&it| u16::from_le_bytes(it)).collect(),
-        })
-    };
-    Ok(scans.map(scan).collect())
+        }));
+    }
+    Ok(scans)
 }
 
 /// How many scans the file in `folder` has, which may be absent.
@@ -100,7 +106,7 @@ impl ScanWriter {
     /// Creates the file in `folder`, or continues it: an incomplete last scan is removed.
     ///
     /// # Errors
-    /// If the file cannot be written, or has scans of other directions.
+    /// If the file cannot be written, has scans of other directions, or is another file.
     pub fn open(folder: &Path, rays: Rays) -> io::Result<Self> {
         let path = folder.join(SCANS);
         let options = OpenOptions::new()
@@ -112,17 +118,21 @@ impl ScanWriter {
         let length = file.metadata()?.len();
         let (first, scan) = (HEADER as u64, 2 * rays.count() as u64);
         let count = length.saturating_sub(first) / scan;
-        if length < first {
+        let header = header(rays);
+        let mut known = Vec::with_capacity(HEADER);
+        (&mut file).take(first).read_to_end(&mut known)?;
+        if !header.starts_with(&known) {
+            let text = match known.starts_with(MAGIC) {
+                true => "has scans of another lidar; name another folder",
+                false => "is not a file of scans; name another folder",
+            };
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        if known.len() < HEADER {
             // New, or cut off in its first bytes.
             file.set_len(0)?;
-            file.write_all(&header(rays))?;
+            file.write_all(&header)?;
         } else {
-            let mut known = [0; HEADER];
-            file.read_exact(&mut known)?;
-            if known[..] != header(rays) {
-                let text = "has scans of another lidar; name another folder";
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-            }
             file.set_len(first + count * scan)?;
         }
         Ok(Self {
@@ -137,7 +147,7 @@ impl ScanWriter {
     /// Adds a scan if it is not the latest one, and returns its place. `None`: the scan is not whole.
     ///
     /// # Errors
-    /// If the scan cannot be written, or has other directions.
+    /// If the scan cannot be written or has other directions, or the file would be longer than is read.
     pub fn write(&mut self, scan: &Scan) -> io::Result<Option<u64>> {
         if !scan.is_whole() {
             return Ok(None);
@@ -154,6 +164,10 @@ impl ScanWriter {
             self.bytes.extend(distance.to_le_bytes());
         }
         let size = self.bytes.len() as u64;
+        if HEADER as u64 + (self.count + 1) * size > LONGEST {
+            let text = "has 2 GiB of scans, the most of a recording; record to a new folder";
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+        }
         if let Err(error) = self.file.write_all(&self.bytes) {
             // The next scan begins where this one did.
             self.file.set_len(HEADER as u64 + self.count * size)?;
@@ -212,7 +226,52 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_none_is_an_error() {
+    fn a_full_file_is_not_continued() {
+        let folder = tempfile::tempdir().unwrap();
+        let [a, b] = [[1, 2, 3], [4, 5, 6]].map(scan);
+        ScanWriter::open(folder.path(), a.rays).unwrap();
+        let path = folder.path().join(SCANS);
+        let set_length = |length| {
+            let file = OpenOptions::new().write(true).open(&path).unwrap();
+            file.set_len(length).unwrap();
+        };
+        // A file with holes takes no place on the disk. 6 bytes are left.
+        let full = HEADER as u64 + (LONGEST - HEADER as u64) / 6 * 6;
+        set_length(full - 6);
+        let mut writer = ScanWriter::open(folder.path(), a.rays).unwrap();
+        assert!(writer.write(&a).unwrap().is_some());
+        let error = writer.write(&b).unwrap_err();
+        assert!(
+            error.to_string().contains("record to a new folder"),
+            "{error}"
+        );
+        assert_eq!(fs::metadata(&path).unwrap().len(), full);
+        set_length(LONGEST + 1);
+        let error = read(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("2 GiB"), "{error}");
+    }
+
+    #[test]
+    fn only_a_file_of_scans_is_continued() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(SCANS);
+        let a = scan([1, 2, 3]);
+        for other in [&b"notes"[..], b"pilotage scans 2", &[b'x'; 40]] {
+            fs::write(&path, other).unwrap();
+            let error = ScanWriter::open(folder.path(), a.rays).unwrap_err();
+            assert!(error.to_string().contains("not a file of scans"), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), other);
+        }
+        for length in [0, 1, 16, HEADER - 1] {
+            fs::write(&path, &header(a.rays)[..length]).unwrap();
+            let mut writer = ScanWriter::open(folder.path(), a.rays).unwrap();
+            assert_eq!(writer.write(&a).unwrap(), Some(0));
+            assert_eq!(read(folder.path()).unwrap(), [Arc::new(a.clone())]);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_one_of_scans_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(SCANS);
         let good = header(Rays::new(3, -90.0, 90.0).unwrap());

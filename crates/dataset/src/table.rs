@@ -11,6 +11,8 @@ use crate::record::{Found, Record};
 
 /// The longest row, bytes.
 const LONGEST_ROW: usize = 1 << 16;
+/// The most rows at the end of a list whose scans a power cut may have lost: half a minute at 30 Hz.
+const MOST_WITHOUT_SCAN: usize = 1000;
 
 /// Splits rows into fields.
 pub(crate) struct Fields {
@@ -217,7 +219,8 @@ pub(crate) type InColumn = (&'static str, RowProblem);
 
 impl Table {
     /// Adds the record that `read` makes of each remaining row to `found`; a row without one is
-    /// passed over. A last row that was cut off, by a power cut or a full disk, is noted.
+    /// passed over. A last row that was cut off, by a power cut or a full disk, is noted, and so are
+    /// last rows whose scans were.
     ///
     /// # Errors
     /// At the first row that is not a record, and when there are too many.
@@ -227,23 +230,41 @@ impl Table {
         mut read: impl FnMut(&Fields) -> Result<Option<Record>, InColumn>,
     ) -> Result<(), DatasetError> {
         let path = self.path();
+        // The rows without their scan since the last record, and the error of the first of them.
+        let mut without_scan = 0;
+        let mut no_scan = None;
         while let Some(row) = self.next()? {
             let (line, ended) = (row.line, row.ended);
-            match row
-                .fields
-                .map_err(|problem| ("", problem))
-                .and_then(&mut read)
+            let record = row.fields.map_err(|problem| ("", problem));
+            let record = record.and_then(&mut read);
+            if record.is_ok()
+                && let Some((line, column, problem)) = no_scan
             {
+                return Err(row_error(&path, line, column, problem));
+            }
+            match record {
                 Ok(None) => {}
                 Ok(Some(record)) => found.push(&path, Record { line, ..record })?,
                 Err(_) if !ended => found.notes.push(Note::CutRow {
                     path: path.clone(),
                     line,
                 }),
+                Err((column, problem)) if problem.is_scan_beyond_end() => {
+                    without_scan += 1;
+                    no_scan.get_or_insert((line, column, problem));
+                }
                 Err((column, problem)) => return Err(row_error(&path, line, column, problem)),
             }
         }
-        Ok(())
+        match no_scan {
+            None => Ok(()),
+            Some((line, ..)) if without_scan <= MOST_WITHOUT_SCAN => {
+                let count = without_scan;
+                found.notes.push(Note::NoScans { path, line, count });
+                Ok(())
+            }
+            Some((line, column, problem)) => Err(row_error(&path, line, column, problem)),
+        }
     }
 }
 

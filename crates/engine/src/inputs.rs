@@ -109,7 +109,7 @@ struct Scanned {
     rule: ScanRule,
 }
 
-/// The network needs a scan, and the lidar gives none that is whole and young enough.
+/// The network needs a scan, and the lidar gives none that is whole and recent enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoScan {
     /// The latest scan's age, if there is one that is too old.

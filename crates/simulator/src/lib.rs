@@ -1,9 +1,9 @@
-//! The simulator: a camera and an actuator on a simulated road.
+//! The simulator: a camera, an actuator and sensors on a simulated road.
 //!
 //! A [`Circuit`] is a closed line with a road along it. A [`Car`] moves on it by commands. A
-//! [`Renderer`] draws the view of the car's camera. A [`World`] holds all three, and a lidar if one is added. The crate has no
-//! loop and no thread, and time advances only when [`World::advance_to`] is called: the same loop
-//! drives this car and the physical car.
+//! [`Renderer`] draws the view of the car's camera. A [`World`] holds all three, and a lidar if one is
+//! added. The crate has no loop and no thread, and time advances only when [`World::advance_to`] is
+//! called: the same loop drives this car and the physical car.
 //!
 //! Lengths are in metres and angles in radians, with x ahead and y to the left (ROS REP 103). All
 //! arithmetic has a fixed order and uses `libm`, so that the same inputs give the same frames and

@@ -19,7 +19,7 @@ const LEAST: f64 = 0.02;
 pub struct LidarSpec {
     /// The number of rays, 2 to 4096.
     pub rays: u32,
-    /// The angle between the first ray, at the right, and the last, degrees; 360 for a full turn, whose
+    /// The angle between the first ray, at the right, and the last, degrees; 360 for all directions, whose
     /// last ray is one step before the first.
     pub field: f64,
     /// The largest distance with an echo, metres, at most 65.

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use pilotage_compiler::{Precision, Recipe, compile_recipe};
 use pilotage_config::Source;
 use pilotage_engine::Bundle;
-use pilotage_simulator::Circuit;
+use pilotage_simulator::{CarKind, Circuit};
 use pilotage_training::checkpoint::Checkpoint;
 use pilotage_training::cloning::Target;
 use pilotage_training::dataset::Dataset;
@@ -19,7 +19,7 @@ use pilotage_training::network::PICTURE;
 use pilotage_training::observation::{InputForm, Number, Observation, write_numbers};
 use pilotage_training::rollout::Drive;
 use pilotage_training::student::{Student, StudentError};
-use pilotage_vehicle::{Measurement, Measurements};
+use pilotage_vehicle::{Controls, Measurement, Measurements, Mixer};
 
 const BOTH: [Measurement; 2] = [Measurement::Speed, Measurement::YawRate];
 
@@ -101,15 +101,39 @@ fn a_mirrored_car_turns_the_other_way() {
 
 #[test]
 fn a_drive_measures_with_the_delay_and_noise_of_its_sensors() {
-    let mut drive = Drive::new(&plain(Circuit::shipped("simple").unwrap(), 1), 1).unwrap();
-    let mut apart = Vec::new();
-    for _ in 0..40 {
-        drive.answer(8.0, 1.0);
+    let mut conditions = plain(Circuit::shipped("simple").unwrap(), 1);
+    // Unlike a unicycle, it gains speed gradually.
+    conditions.car = CarKind::Ackermann;
+    let mut drive = Drive::new(&conditions, 1).unwrap();
+    let (steering, throttle) = Mixer::simulated().mix(Controls::Twist {
+        speed: 8.0,
+        yaw_rate: 0.0,
+    });
+    // The same car, with its speed at each millisecond.
+    let mut car = drive.world.car().clone();
+    let mut speeds = vec![car.speed()];
+    let mut errors = Vec::new();
+    for _ in 0..20 {
+        drive.answer(8.0, 0.0);
         drive.advance();
+        let now = drive.world.now().as_nanos() / 1_000_000;
+        while speeds.len() as u64 <= now {
+            car.step(steering, throttle, 1e-3);
+            speeds.push(car.speed());
+        }
+        let latest = speeds.len() - 1;
+        assert!((speeds[latest] - drive.world.car().speed()).abs() < 1e-9);
         let found = drive.observation().measured.get(Measurement::Speed);
-        apart.push((f64::from(found.unwrap()) - drive.world.car().speed()).abs());
+        let delays = [0, 10].map(|delay| speeds[latest - delay]);
+        errors.push(delays.map(|speed| f64::from(found.unwrap()) - speed));
     }
-    assert!(apart.iter().all(|it| (1e-6..1.0).contains(it)), "{apart:?}");
+    let [without_delay, noise] = [0, 1].map(|of| {
+        let squares = errors.iter().map(|errors| errors[of] * errors[of]);
+        (squares.sum::<f64>() / errors.len() as f64).sqrt()
+    });
+    // The deviation of the speed's noise is 0.02 m/s.
+    assert!((0.013..0.027).contains(&noise), "{noise}");
+    assert!(without_delay > 3.0 * noise, "{without_delay} {noise}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 /// The most rays of a scan.
 pub const MOST_RAYS: usize = 4096;
+/// How much farther apart than the wanted rays those of a lidar may be: roundings.
+const COARSEST: f64 = 1.01;
 
 /// The directions of a lidar's rays: evenly spaced, from the first to the last.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,7 +15,7 @@ pub struct Rays {
 
 impl Rays {
     /// `count` rays from `start` to `end`, degrees: 0 is ahead, left is positive. `None` if there are
-    /// fewer than 2 or more than [`MOST_RAYS`], or they cover nothing or more than a turn.
+    /// fewer than 2 or more than [`MOST_RAYS`], or they cover nothing or more than 360 degrees.
     pub fn new(count: usize, start: f32, end: f32) -> Option<Self> {
         let angles = [start, end].iter().all(|it| it.abs() <= 360.0);
         let field = (end - start).abs();
@@ -58,9 +60,11 @@ impl Rays {
         ((360.0 - turn) / step.abs() <= 0.5).then_some(0)
     }
 
-    /// Whether there is a ray for each of the `wanted` directions.
+    /// Whether there is a ray for each of the `wanted` directions, and the rays are not farther apart
+    /// than these.
     pub fn cover(self, wanted: Self) -> bool {
-        (0..wanted.count).all(|ray| self.nearest(wanted.angle(ray)).is_some())
+        let is_fine = self.step().abs() <= COARSEST * wanted.step().abs();
+        is_fine && (0..wanted.count).all(|ray| self.nearest(wanted.angle(ray)).is_some())
     }
 }
 
@@ -128,8 +132,24 @@ mod tests {
         assert_eq!(round.nearest(180.0), Some(0));
         assert_eq!(round.nearest(179.6), Some(0));
         assert_eq!(round.nearest(-90.0), Some(90));
-        assert!(round.cover(front) && front.cover(clockwise));
-        assert!(!front.cover(round));
+        assert!(front.cover(clockwise) && !front.cover(round));
+    }
+
+    #[test]
+    fn a_lidar_with_fewer_rays_than_wanted_does_not_cover_them() {
+        let wanted = Rays::new(181, -90.0, 90.0).unwrap();
+        for (count, covers) in [
+            (541, true),
+            (271, true),
+            (268, false),
+            (136, false),
+            (2, false),
+        ] {
+            let ahead = Rays::new(count, -135.0, 135.0).unwrap();
+            let clockwise = Rays::new(count, 135.0, -135.0).unwrap();
+            assert_eq!(ahead.cover(wanted), covers, "{count}");
+            assert_eq!(clockwise.cover(wanted), covers, "{count}");
+        }
     }
 
     #[test]

@@ -77,6 +77,8 @@ fn with_pictures(
     let start = first.max(end.saturating_sub(TAIL));
     let text = read_at(list, start, end - start)?;
     let mut length = end;
+    let fields = |row: &[u8]| row.split(|&byte| byte == b',').count();
+    let columns = fields(HEADER.as_bytes());
     for row in text.split_inclusive(|&byte| byte == b'\n').rev() {
         let name = row.split(|&byte| byte == b',').next().unwrap_or(&[]);
         let name = str::from_utf8(name).unwrap_or("");
@@ -84,11 +86,10 @@ fn with_pictures(
         if number(name).is_none() {
             break;
         }
-        let fields = |row: &[u8]| row.split(|&byte| byte == b',').count();
         let has_scan = scans.is_none_or(|scans| {
             let place = row.trim_ascii_end().rsplit(|&byte| byte == b',').next();
             let place = str::from_utf8(place.unwrap_or(&[])).unwrap_or("");
-            let has_place = fields(row) == fields(HEADER.as_bytes()) && !place.is_empty();
+            let has_place = fields(row) == columns && !place.is_empty();
             !has_place || place.parse::<u64>().is_ok_and(|place| place < scans)
         });
         if let Some(size) = size(&folder.join(name)).filter(|_| has_scan) {

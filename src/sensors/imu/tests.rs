@@ -1,6 +1,7 @@
 //! Files like those of the kernel take the place of a chip.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 
 use tempfile::TempDir;
 
@@ -35,8 +36,16 @@ impl Chip {
     }
 
     fn reads(&self, turn: i32, push: i32) {
-        self.write("in_anglvel_z_raw", &format!("{turn}\n"));
-        self.write("in_accel_x_raw", &format!("{push}\n"));
+        // Of one length, and never empty, as the kernel's are.
+        for (file, number) in [("in_anglvel_z_raw", turn), ("in_accel_x_raw", push)] {
+            let path = self.0.path().join("iio:device3").join(file);
+            let mut options = fs::OpenOptions::new();
+            let file = options.write(true).create(true).truncate(false).open(path);
+            let file = file.unwrap();
+            file.write_all_at(format!("{number:>8}\n").as_bytes(), 0)
+                .unwrap();
+            file.set_len(9).unwrap();
+        }
     }
 
     fn start(&self, forward: &str, left: &str) -> Result<Imu, ImuError> {
@@ -57,13 +66,12 @@ fn config(forward: &str, left: &str) -> ImuConfig {
 /// Waits until the thread has read the numbers for which `is` holds.
 fn wait(imu: &mut Imu, is: impl Fn(&Measurements) -> bool) -> Measurements {
     for _ in 0..2000 {
-        let (measured, _) = imu.read();
-        if is(&measured) {
-            return measured;
+        if let Some(latest) = imu.latest().filter(|latest| is(&latest.measured)) {
+            return latest.measured;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    panic!("the numbers did not come: {:?}", imu.read());
+    panic!("the numbers did not come: {:?}", imu.latest());
 }
 
 fn close(measured: &Measurements, measurement: Measurement, expected: f32) {
@@ -148,7 +156,24 @@ fn a_board_upside_down_is_noticed() {
 fn a_car_that_moves_has_no_zero() {
     let chip = Chip::new(2000, 0);
     let refused = chip.start("x", "y").unwrap_err();
-    assert!(matches!(refused, ImuError::Moved { .. }), "{refused}");
+    assert!(matches!(refused, ImuError::Zero { .. }), "{refused}");
+    let chip = Chip::new(0, 0);
+    let shaken = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for turn in (0..300).cycle() {
+                if !shaken.load(Ordering::Relaxed) {
+                    break;
+                }
+                chip.reads(turn, 0);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let refused = chip.start("x", "y");
+        shaken.store(false, Ordering::Relaxed);
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, ImuError::Moved { .. }), "{refused}");
+    });
 }
 
 #[test]

@@ -23,7 +23,7 @@ impl Recipe {
             return wrong("rays", format!("must be 2 to {MOST_RAYS}"));
         }
         if rule.directions().is_none() {
-            let reason = "must be another direction than `start`, at most a turn of 360 degrees away, and \
+            let reason = "must be another direction than `start`, at most 360 degrees away, and \
                           both -360 to 360";
             return wrong("end", reason.to_owned());
         }
@@ -54,10 +54,15 @@ impl Recipe {
     }
 
     fn check_no_picture(&self, source: &Source<'_>) -> Result<(), ConfigError> {
-        if self.scan.is_none() {
+        let Some(scan) = &self.scan else {
             let reason = "is missing: the width and height of the pictures that the model gets; only a model \
                           with a [scan] may get no picture";
             return Err(source.error("input", reason));
+        };
+        // The car would drive blind without a scan.
+        if scan.missing.number().is_some() {
+            let reason = "must be \"stop\" without [input]: the scan is all that this model sees";
+            return Err(source.error("scan.missing", reason));
         }
         if self.memory.pictures > 1 {
             return Err(source.error(

@@ -93,7 +93,9 @@ impl Vesc {
         }
         if let (Some(erpm), Some(unit)) = (erpm, self.settings.erpm_per_mps) {
             let mps = self.settings.direction() * erpm as f32 / unit;
-            self.speed = Some(MeasuredSpeed { at: now, mps });
+            // An answer may have waited: it is as old as its request at most.
+            let at = self.speed_asked.unwrap_or(now);
+            self.speed = Some(MeasuredSpeed { at, mps });
         }
         let ask = self
             .asked

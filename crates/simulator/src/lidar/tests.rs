@@ -119,6 +119,54 @@ fn no_ray_leaves_the_road_of_a_random_circuit() {
     }
 }
 
+#[test]
+fn the_rays_of_a_moving_car_are_measured_one_after_the_other() {
+    let circuit = oval();
+    let mut lidar = Lidar::new(wide(181, 180.0, 20.0), EXACT, &circuit);
+    let half = 0.5 * circuit.road_width();
+    // The car slides to the left: 0.5 m in the 25 ms of a scan.
+    let offset = |millisecond: u64| -0.25 + 0.02 * millisecond as f64;
+    lidar.begin(circuit.pose(50.0, offset(0), 0.0), 1);
+    for millisecond in 1..=25 {
+        lidar.advance(millisecond, circuit.pose(50.0, offset(millisecond), 0.0));
+    }
+    let (scan, age) = lidar.read(25);
+    assert_eq!(age, 0);
+    for (ray, &millimetres) in (0_u64..).zip(&scan.millimetres) {
+        let sin = scan.rays.angle(ray as usize).to_radians().sin();
+        if sin.abs() < 0.2 {
+            continue;
+        }
+        // The first ray is measured in the first millisecond, and the last one in the last.
+        let y = offset(((ray + 1) * 25).div_ceil(181));
+        let exact = (half + sin.signum() * -y) / sin.abs();
+        let error = f64::from(millimetres) * 1e-3 - exact;
+        assert!(error.abs() < 1.5e-3, "{ray}: {error}");
+    }
+}
+
+#[test]
+fn a_ray_from_a_place_that_is_not_finite_meets_nothing() {
+    let borders = Borders::of(&oval());
+    let (nan, infinite) = (f64::NAN, f64::INFINITY);
+    for from in [
+        [nan, nan],
+        [nan, 0.0],
+        [infinite, -infinite],
+        [50.0, infinite],
+        [1e300, 1e300],
+    ] {
+        for angle in [0.3, 2.0, -1.0, nan, infinite] {
+            assert_eq!(
+                borders.distance(from, angle, 10.0),
+                None,
+                "{from:?} {angle}"
+            );
+        }
+    }
+    assert_eq!(borders.distance([50.0, 0.0], nan, 10.0), None);
+}
+
 fn world(seed: u64, sensors: SensorSpec) -> World {
     let mixer = Mixer::simulated();
     let (looks, camera) = (Appearance::default(), CameraSpec::default());

@@ -62,7 +62,7 @@ impl Borders {
         let mut at = square(from);
         // For each axis: the distance to the next border of a square, and from one to the next.
         let axis = |k: usize, at: i32| {
-            let next = f64::from(at + i32::from(direction[k] > 0.0)) * SQUARE;
+            let next = (f64::from(at) + f64::from(u8::from(direction[k] > 0.0))) * SQUARE;
             match direction[k].abs() > 1e-12 {
                 true => ((next - from[k]) / direction[k], SQUARE / direction[k].abs()),
                 false => (f64::INFINITY, f64::INFINITY),
@@ -82,7 +82,8 @@ impl Borders {
             if nearest <= end + 1e-9 {
                 return (nearest <= range).then_some(nearest);
             }
-            if end > range {
+            // Neither does a pose that is not finite, whose `end` is NaN or negative, meet any.
+            if !(0.0..=range).contains(&end) {
                 return None;
             }
             if next_x < next_y {

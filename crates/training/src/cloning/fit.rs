@@ -24,6 +24,9 @@ use crate::progress;
 /// The least deviation that a control's errors are divided by, in the car's unit: a control that
 /// hardly varies, such as a constant throttle, does not outweigh the others.
 pub(crate) const LEAST_DEVIATION: f64 = 0.01;
+/// The least deviation that a measured number is divided by, as a share of the simulated car's: slower
+/// cars vary less.
+const LEAST_SPREAD: f64 = 0.1;
 /// The learning rate at the end, as a share of the initial one.
 pub(crate) const LAST_RATE: f64 = 0.05;
 /// Pictures that the statistics of the input are measured on.
@@ -453,7 +456,10 @@ fn numbers(recipe: &TrainingRecipe, frames: &Frames, learned: &[usize]) -> Vec<N
     let each = recipe.measure.iter().enumerate();
     each.map(|(place, &measurement)| {
         let values = learned.iter().map(|&index| frames.numbers(index)[place]);
-        let (mean, deviation) = spread(values);
+        // Of a car at a nearly constant speed, say, the network would get enlarged noise, and far too
+        // large a number at another speed.
+        let least = LEAST_SPREAD / f64::from(Number::simulated(measurement).scale);
+        let (mean, deviation) = spread(values, least);
         let number = Number {
             measurement,
             scale: rounded(1.0 / deviation),
@@ -472,16 +478,19 @@ fn numbers(recipe: &TrainingRecipe, frames: &Frames, learned: &[usize]) -> Vec<N
 
 /// Mean and deviation of every control of the learned frames, in the car's units.
 fn moments(frames: &Frames, learned: &[usize], outputs: usize) -> (Vec<f64>, Vec<f64>) {
-    let moment = |output: usize| spread(learned.iter().map(|&i| frames.label(i)[output]));
+    let moment = |output: usize| {
+        let labels = learned.iter().map(|&i| frames.label(i)[output]);
+        spread(labels, LEAST_DEVIATION)
+    };
     (0..outputs).map(moment).unzip()
 }
 
-/// Mean and deviation, which is at least [`LEAST_DEVIATION`].
-fn spread(values: impl Iterator<Item = f32> + Clone) -> (f64, f64) {
+/// Mean and deviation, which is at least `least`.
+fn spread(values: impl Iterator<Item = f32> + Clone, least: f64) -> (f64, f64) {
     let values = values.map(f64::from);
     let count = values.clone().count().max(1) as f64;
     let mean = values.clone().sum::<f64>() / count;
     let squares = values.map(|value| (value - mean) * (value - mean));
     let deviation = (squares.sum::<f64>() / count).sqrt();
-    (mean, deviation.max(LEAST_DEVIATION))
+    (mean, deviation.max(least))
 }

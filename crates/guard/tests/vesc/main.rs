@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use model::{Message, Model};
 use outputs::{DISARMED, FAILSAFE, at, output};
 use pilotage_guard::drivers::{Vesc, VescSettings};
 use pilotage_guard::{Actuator, ActuatorError, Mode};
@@ -14,118 +14,12 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
-#[path = "support/outputs.rs"]
+mod model;
+#[path = "../support/outputs.rs"]
 mod outputs;
-#[path = "support/pty.rs"]
+#[path = "../support/pty.rs"]
 mod pty;
-
-/// A message to the VESC, decoded.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Message {
-    Version,
-    AskErpm,
-    Duty(i32),
-    Current(i32),
-    Brake(i32),
-    Erpm(i32),
-    Servo(i16),
-    Alive,
-    Other(u8),
-}
-
-/// A model VESC at the other end of the port.
-struct Model {
-    end: File,
-    left: Vec<u8>,
-}
-
-impl Model {
-    /// Plugs in a VESC, and links `port` to it.
-    fn plug(port: &Path) -> Self {
-        let end = pty::plug(port);
-        rustix::fs::fcntl_setfl(&end, OFlags::NONBLOCK).unwrap();
-        Self {
-            end,
-            left: Vec::new(),
-        }
-    }
-
-    /// All messages since the last call. Asserts that they are complete packets.
-    fn received(&mut self) -> Vec<Message> {
-        let mut bytes = [0; 4096];
-        loop {
-            match self.end.read(&mut bytes) {
-                Ok(length) => self.left.extend(&bytes[..length]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // The port is closed at the other end.
-                Err(_) => break,
-            }
-        }
-        let mut messages = Vec::new();
-        while let [2, length, rest @ ..] = self.left.as_slice() {
-            let length = usize::from(*length);
-            let (payload, tail) = rest.split_at(length);
-            assert_eq!(u16::from_be_bytes([tail[0], tail[1]]), remainder(payload));
-            assert_eq!(tail[2], 3);
-            let number = || i32::from_be_bytes(payload[1..].try_into().unwrap());
-            messages.push(match payload[0] {
-                0 => Message::Version,
-                5 => Message::Duty(number()),
-                6 => Message::Current(number()),
-                7 => Message::Brake(number()),
-                8 => Message::Erpm(number()),
-                12 => Message::Servo(i16::from_be_bytes(payload[1..].try_into().unwrap())),
-                30 => Message::Alive,
-                50 => {
-                    assert_eq!(payload[1..], [0, 0, 0, 0x80]);
-                    Message::AskErpm
-                }
-                other => Message::Other(other),
-            });
-            self.left.drain(..length + 5);
-        }
-        assert!(
-            self.left.is_empty(),
-            "no incomplete packets: {:?}",
-            self.left
-        );
-        messages
-    }
-
-    fn answer(&mut self) {
-        self.send(&[0, 6, 2, b'V', 0]);
-    }
-
-    fn answer_erpm(&mut self, erpm: i32) {
-        let mut payload = vec![50, 0, 0, 0, 0x80];
-        payload.extend(erpm.to_be_bytes());
-        self.send(&payload);
-    }
-
-    fn send(&mut self, payload: &[u8]) {
-        let [high, low] = remainder(payload).to_be_bytes();
-        self.end.write_all(&[2, payload.len() as u8]).unwrap();
-        self.end.write_all(payload).unwrap();
-        self.end.write_all(&[high, low, 3]).unwrap();
-    }
-}
-
-/// CRC-16/XMODEM by its definition: the remainder of the message by x^16 + x^12 + x^5 + 1.
-fn remainder(payload: &[u8]) -> u16 {
-    let bits = payload
-        .iter()
-        .chain(&[0, 0])
-        .flat_map(|byte| (0..8).rev().map(move |bit| u32::from(*byte) >> bit & 1));
-    let rest = bits.fold(0_u32, |rest, bit| {
-        let rest = rest << 1 | bit;
-        if rest & 0x1_0000 == 0 {
-            rest
-        } else {
-            rest ^ 0x1_1021
-        }
-    });
-    rest as u16
-}
+mod speed;
 
 fn settings(port: &Path) -> VescSettings {
     VescSettings {
@@ -225,62 +119,6 @@ fn outputs_are_sent_again_and_the_version_is_requested() {
     }
     assert!((140..=170).contains(&alive), "{alive} in 3 s");
     assert_eq!(asked, 12);
-}
-
-#[test]
-fn the_speed_is_requested_in_time_and_has_the_cars_direction() {
-    for (full_erpm, direction) in [(23_250.0, 1.0), (-23_250.0, -1.0)] {
-        let folder = tempfile::tempdir().unwrap();
-        let port = folder.path().join("vesc");
-        let mut model = Model::plug(&port);
-        let settings = VescSettings {
-            full_duty: None,
-            full_erpm: Some(full_erpm),
-            erpm_per_mps: Some(4614.0),
-            ..settings(&port)
-        };
-        let mut vesc = Vesc::open(&settings, Duration::ZERO).unwrap();
-        let mut asked = 0;
-        for millis in (0..1000).step_by(5) {
-            vesc.write(
-                at(millis),
-                &output(Mode::Drive, 0.0, millis as f32 / 1000.0),
-            )
-            .unwrap();
-            for received in model.received() {
-                match received {
-                    Message::Version => model.answer(),
-                    Message::AskErpm => {
-                        asked += 1;
-                        model.answer_erpm(9228);
-                    }
-                    _ => {}
-                }
-            }
-            let speed = vesc.speed();
-            assert_eq!(speed.is_some(), millis > 0, "at {millis} ms");
-            if let Some(speed) = speed {
-                assert!((speed.mps - 2.0 * direction).abs() < 1e-5, "{speed:?}");
-                assert!(at(millis).since(speed.at) < Duration::from_millis(20));
-            }
-        }
-        assert_eq!(asked, 50);
-    }
-}
-
-#[test]
-fn no_speed_is_requested_without_its_unit() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = folder.path().join("vesc");
-    let mut model = Model::plug(&port);
-    let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
-    for millis in (0..200).step_by(5) {
-        vesc.write(at(millis), &FAILSAFE).unwrap();
-        assert!(!model.received().contains(&Message::AskErpm));
-        // One that nobody asked for has no unit.
-        model.answer_erpm(9228);
-    }
-    assert_eq!(vesc.speed(), None);
 }
 
 #[test]
