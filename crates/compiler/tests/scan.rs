@@ -360,7 +360,7 @@ fn exports_of_tiny_lidar_net_agree_with_onnx_runtime() {
     let exports = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/exports");
     let answers = fs::read_to_string(exports.join("scan.json")).unwrap();
     let answers: serde_json::Value = serde_json::from_str(&answers).unwrap();
-    let distance = |ray: u64| 200 + ((ray * 2_654_435_761) % (1 << 32) >> 16) % 9800;
+    let distance = |ray: u64| 200 + (((ray * 2_654_435_761) % (1 << 32)) >> 16) % 9800;
     let scan = Scan {
         rays: Rays::new(541, -135.0, 135.0).unwrap(),
         millimetres: (0..541).map(|ray| distance(ray) as u16).collect(),

@@ -158,7 +158,7 @@ fn a_car_that_moves_has_no_zero() {
     let refused = chip.start("x", "y").unwrap_err();
     assert!(matches!(refused, ImuError::Zero { .. }), "{refused}");
     let chip = Chip::new(0, 0);
-    let shaken = std::sync::atomic::AtomicBool::new(true);
+    let shaken = AtomicBool::new(true);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for turn in (0..300).cycle() {
