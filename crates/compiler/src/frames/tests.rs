@@ -139,7 +139,7 @@ fn unusable_folders_are_errors_with_the_reason() {
     picture(&folder.path().join("1.png"), 8, 4, 7);
     assert!(error(&folder).starts_with("FRAMES: 1 picture(s) are too few"));
     picture(&folder.path().join("2.png"), 8, 4, 7);
-    assert!(error(&folder).starts_with("FRAMES: all 2 pictures are the same"));
+    assert!(error(&folder).starts_with("FRAMES: all 2 pictures or scans are the same"));
     picture(&folder.path().join("3.png"), 16, 10, 7);
     let size = error(&folder);
     assert!(
