@@ -43,11 +43,29 @@ fn the_speed_is_requested_in_time_and_has_the_cars_direction() {
             assert_eq!(speed.is_some(), millis > 0, "at {millis} ms");
             if let Some(speed) = speed {
                 assert!((speed.mps - 2.0 * direction).abs() < 1e-5, "{speed:?}");
-                assert!(at(millis).since(speed.at) < Duration::from_millis(20));
+                assert!(at(millis).since(speed.at) <= Duration::from_millis(20));
             }
         }
         assert_eq!(asked, 50);
     }
+}
+
+#[test]
+fn an_answer_that_waited_is_as_old_as_its_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = folder.path().join("vesc");
+    let mut model = Model::plug(&port);
+    let settings = VescSettings {
+        erpm_per_mps: Some(4614.0),
+        ..settings(&port)
+    };
+    let mut vesc = Vesc::open(&settings, Duration::ZERO).unwrap();
+    vesc.write(at(100), &FAILSAFE).unwrap();
+    assert!(model.received().contains(&Message::AskErpm));
+    model.answer_erpm(9228);
+    // The guard was late.
+    vesc.write(at(400), &FAILSAFE).unwrap();
+    assert_eq!(vesc.speed().map(|speed| speed.at), Some(at(100)));
 }
 
 #[test]
