@@ -29,7 +29,7 @@ ONNX = {
     # See models.write_unsigned. It is also faster with OpenVINO.
     "int8": ("uint8.onnx", "uint8"),
     "exported": ("int8.onnx", "int8"),
-    # Networks of anybody (networks.py).
+    # Any networks (networks.py).
     "network.fp32": ("network.fp32.onnx", "float32"),
     "network.int8": ("network.int8.onnx", "float32"),
 }

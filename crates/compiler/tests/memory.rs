@@ -3,20 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is a panic")]
 
 use std::fs;
-use std::path::Path;
 
 use image::RgbImage;
-use pilotage_compiler::compile;
 use pilotage_engine::{
-    Buffer, Bundle, CpuEngine, CpuOptions, Engine, Inputs, PictureForm, Port, TensorMut, TensorRef,
-    ValidationSet,
+    Buffer, Bundle, CpuEngine, CpuOptions, Engine, TensorMut, TensorRef, ValidationSet,
 };
-use pilotage_graph::{ElementType, Graph, GraphBuilder, Op, Reduction, TensorType};
+use pilotage_graph::{ElementType, Graph, GraphBuilder, Op, TensorType};
 use tempfile::TempDir;
 
 mod formula;
 
-use formula::layer;
+use formula::{Running, compiled, is_interleaved, layer, means, refusal};
 
 const WIDTH: usize = 12;
 const HEIGHT: usize = 8;
@@ -120,12 +117,7 @@ fn network(form: Form) -> Graph {
     let h = b.input("h", float(&[1, 2])).unwrap();
     let pictures = b.input("pictures", float(&form.shape())).unwrap();
     let car = b.input("car", float(&[1, 1])).unwrap();
-    let mean = Op::Reduce {
-        reduction: Reduction::Mean,
-        axes: form.places(),
-        keep_dims: false,
-    };
-    let means = b.node("mean", mean, &[pictures]).unwrap();
+    let means = means(&mut b, pictures, form.places());
     let means = b.node("flat", Op::Flatten { axis: 1 }, &[means]).unwrap();
     let seen = layer(&mut b, "seen", means, SEEN.concat());
     let kept = layer(&mut b, "kept", h, KEPT.concat());
@@ -165,14 +157,8 @@ fn folder(form: Form, recipe: &str) -> TempDir {
     folder
 }
 
-fn compiled(folder: &Path) -> Bundle {
-    Bundle::read(&compile(&folder.join("net.toml")).unwrap().bytes).unwrap()
-}
-
 fn error(form: Form, recipe: &str) -> String {
-    let folder = folder(form, recipe);
-    let message = compile(&folder.path().join("net.toml")).unwrap_err();
-    message.to_string()
+    refusal(folder(form, recipe).path())
 }
 
 /// The answers by the network's formula, in f64. The memory starts anew with each frame in `gaps`.
@@ -206,33 +192,15 @@ fn expected(frames: &[RgbImage], gaps: &[usize]) -> Vec<[f64; 2]> {
 
 /// The engine's answers over a drive, as a pilot lets it run.
 fn driven(bundle: &Bundle, frames: &[RgbImage], gaps: &[usize]) -> Vec<[f64; 2]> {
-    let manifest = &bundle.manifest;
-    let mut engine = CpuEngine::new(&bundle.plan, CpuOptions::default()).unwrap();
-    let ports = |ports: &[Port]| ports.to_vec();
-    let (inputs, outputs) = (ports(engine.inputs()), ports(engine.outputs()));
-    let interleaved = manifest.preprocessing["layout"] == "nhwc";
-    let form = PictureForm {
-        len: PIXELS * 3,
-        channels: 3,
-        interleaved,
-    };
-    let rules = manifest.input_rules().unwrap();
-    let mut inputs = Inputs::new(&rules, form, (&inputs, &outputs), &manifest.outputs).unwrap();
+    let interleaved = is_interleaved(bundle);
+    let mut running = Running::new(bundle, PIXELS, 3);
     let mut answers = Vec::new();
     for (index, frame) in frames.iter().enumerate() {
-        let pixel = |place: usize| match interleaved {
+        running.show(|place| match interleaved {
             true => frame.as_raw()[place],
             false => frame.as_raw()[place % PIXELS * 3 + place / PIXELS],
-        };
-        match inputs.picture() {
-            TensorMut::F32(to) => {
-                (to.iter_mut().enumerate()).for_each(|(i, x)| *x = pixel(i).into())
-            }
-            TensorMut::I8(to) => {
-                (to.iter_mut().enumerate()).for_each(|(i, x)| *x = (pixel(i) ^ 0x80).cast_signed());
-            }
-            other => panic!("{other:?}"),
-        }
+        });
+        let Running { engine, inputs } = &mut running;
         assert!(inputs.advance(gaps.contains(&index)));
         let (mut drive, mut next) = ([0.0; 2], [0.0; 2]);
         let tensors = &mut [TensorMut::F32(&mut drive), TensorMut::F32(&mut next)];

@@ -5,21 +5,17 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use image::RgbImage;
-use pilotage_compiler::compile;
-use pilotage_engine::{
-    Bundle, CpuEngine, CpuOptions, Engine, Inputs, PictureForm, TensorMut, ValidationSet,
-};
-use pilotage_graph::{ElementType, Graph, GraphBuilder, Op, Reduction, TensorType};
+use pilotage_engine::ValidationSet;
+use pilotage_graph::{ElementType, Graph, GraphBuilder, Op, TensorType};
 use pilotage_vehicle::{Measurement, Measurements};
 use tempfile::TempDir;
 
 mod formula;
 
-use formula::layer;
+use formula::{Running, compiled, is_interleaved, layer, means, refusal};
 
 const WIDTH: usize = 12;
 const HEIGHT: usize = 8;
@@ -73,12 +69,7 @@ fn network() -> Graph {
     let turn = b.input("turn", float(&[1, 3])).unwrap();
     let picture = b.input("picture", float(&[1, 3, HEIGHT, WIDTH])).unwrap();
     let motion = b.input("motion", float(&[1, 2])).unwrap();
-    let mean = Op::Reduce {
-        reduction: Reduction::Mean,
-        axes: vec![2, 3],
-        keep_dims: false,
-    };
-    let means = b.node("mean", mean, &[picture]).unwrap();
+    let means = means(&mut b, picture, vec![2, 3]);
     let seen = layer(&mut b, "seen", means, SEEN.concat());
     let measured = layer(&mut b, "measured", motion, MEASURED.concat());
     let commanded = layer(&mut b, "commanded", turn, COMMANDED.concat());
@@ -121,10 +112,6 @@ fn folder(recipe: &str, titles: &str) -> TempDir {
 
 const TITLES: &str = "measured_speed,measured_yaw_rate,command";
 
-fn compiled(folder: &Path) -> Bundle {
-    Bundle::read(&compile(&folder.join("net.toml")).unwrap().bytes).unwrap()
-}
-
 /// The answer by the network's formula, in f64.
 fn expected(frame: usize) -> [f64; 2] {
     let (levels, [speed, yaw_rate], command) = given(frame);
@@ -147,40 +134,21 @@ fn a_network_with_measurements_and_a_command_answers_as_its_formula() {
         let sample = PIXELS * 3 + 5 * 4;
         let validation = ValidationSet::of(&bundle).unwrap();
         assert!(validation.frames().iter().all(|it| it.len() == sample));
-        let mut engine = CpuEngine::new(&bundle.plan, CpuOptions::default()).unwrap();
-        let ports = (engine.inputs().to_vec(), engine.outputs().to_vec());
-        let form = PictureForm {
-            len: PIXELS * 3,
-            channels: 3,
-            interleaved: bundle.manifest.preprocessing["layout"] == "nhwc",
-        };
-        let rules = bundle.manifest.input_rules().unwrap();
-        let outputs = &bundle.manifest.outputs;
-        let mut inputs = Inputs::new(&rules, form, (&ports.0, &ports.1), outputs).unwrap();
+        let interleaved = is_interleaved(&bundle);
+        let mut running = Running::new(&bundle, PIXELS, 3);
         for frame in 0..200 {
             let (levels, [speed, yaw_rate], command) = given(frame);
             // All pixels are the same.
-            let level = |place: usize| match form.interleaved {
+            running.show(|place| match interleaved {
                 true => levels[place % 3],
                 false => levels[place / PIXELS],
-            };
-            match inputs.picture() {
-                TensorMut::F32(to) => {
-                    (to.iter_mut().enumerate()).for_each(|(i, x)| *x = level(i).into());
-                }
-                TensorMut::I8(to) => (to.iter_mut().enumerate())
-                    .for_each(|(i, x)| *x = (level(i) ^ 0x80).cast_signed()),
-                other => panic!("{other:?}"),
-            }
+            });
             let mut measured = Measurements::default();
             measured.set(Measurement::Speed, Some(speed));
             measured.set(Measurement::YawRate, Some(yaw_rate));
-            inputs.measure(&measured, Duration::ZERO).unwrap();
-            inputs.command(command);
-            assert!(inputs.advance(false));
-            let mut drive = [0.0_f32; 2];
-            let tensors = &mut [TensorMut::F32(&mut drive)];
-            engine.infer(&inputs.tensors(), tensors).unwrap();
+            running.inputs.measure(&measured, Duration::ZERO).unwrap();
+            running.inputs.command(command);
+            let drive = running.answer();
             for (found, wanted) in drive.into_iter().zip(expected(frame)) {
                 let error = (f64::from(found) - wanted).abs();
                 assert!(error < most, "{precision}, frame {frame}: {error}");
@@ -190,9 +158,7 @@ fn a_network_with_measurements_and_a_command_answers_as_its_formula() {
 }
 
 fn error(recipe: &str, titles: &str) -> String {
-    let folder = folder(recipe, titles);
-    let message = compile(&folder.path().join("net.toml")).unwrap_err();
-    message.to_string()
+    refusal(folder(recipe, titles).path())
 }
 
 #[test]
@@ -222,9 +188,7 @@ fn a_recording_without_a_number_is_refused_with_its_column() {
     let without = row.replacen(",2,", ",,", 1);
     assert_ne!(row, without);
     fs::write(&list, text.replacen(row, &without, 1)).unwrap();
-    let message = compile(&folder.path().join("net.toml"))
-        .unwrap_err()
-        .to_string();
+    let message = refusal(folder.path());
     assert!(
         message.contains("0000.png has no `measured_speed`"),
         "{message}"

@@ -9,18 +9,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use image::RgbImage;
-use pilotage_compiler::compile;
 use pilotage_dataset::ScanWriter;
-use pilotage_engine::{
-    Bundle, CpuEngine, CpuOptions, Engine, Inputs, NoScan, PictureForm, TensorMut, ValidationSet,
-};
-use pilotage_graph::{ElementType, Graph, GraphBuilder, Op, Reduction, TensorType};
+use pilotage_engine::{Bundle, NoScan, ValidationSet};
+use pilotage_graph::{ElementType, Graph, GraphBuilder, Op, TensorType};
 use pilotage_vehicle::{Rays, Scan};
 use tempfile::TempDir;
 
 mod formula;
 
-use formula::layer;
+use formula::{Running, compiled, layer, means, refusal};
 
 const FRAMES: usize = 120;
 /// The lidar's rays, and those of the network: every second one.
@@ -75,12 +72,7 @@ fn network(shape: &[usize], has_picture: bool) -> Graph {
     let mut sum = layer(&mut b, "all", row, weights);
     if has_picture {
         let picture = b.input("picture", float(&[1, 3, 8, 12])).unwrap();
-        let mean = Op::Reduce {
-            reduction: Reduction::Mean,
-            axes: vec![2, 3],
-            keep_dims: false,
-        };
-        let means = b.node("mean", mean, &[picture]).unwrap();
+        let means = means(&mut b, picture, vec![2, 3]);
         let seen = layer(&mut b, "seen", means, vec![0.2, 0.0, 0.0, 0.0, 0.2, 0.0]);
         sum = b.node("sum", Op::Add, &[sum, seen]).unwrap();
     }
@@ -127,10 +119,6 @@ fn folder(recipe: &str, graph: &Graph) -> TempDir {
     folder
 }
 
-fn compiled(folder: &Path) -> Bundle {
-    Bundle::read(&compile(&folder.join("net.toml")).unwrap().bytes).unwrap()
-}
-
 /// The answer by the network's formula, in f64.
 fn expected(frame: usize, has_picture: bool) -> [f64; 2] {
     let scan = given(frame);
@@ -150,36 +138,25 @@ fn expected(frame: usize, has_picture: bool) -> [f64; 2] {
     })
 }
 
-fn form(bundle: &Bundle, has_picture: bool) -> PictureForm {
-    PictureForm {
-        len: if has_picture { 8 * 12 * 3 } else { 1 },
-        channels: if has_picture { 3 } else { 1 },
-        interleaved: bundle.manifest.preprocessing["layout"] == "nhwc",
+/// The pixels and channels of the network's picture.
+const fn picture(has_picture: bool) -> (usize, usize) {
+    match has_picture {
+        true => (8 * 12, 3),
+        false => (1, 1),
     }
 }
 
 fn check(bundle: &Bundle, has_picture: bool, most: f64) {
     assert!(bundle.manifest.gate.iter().all(|result| result.passes()));
-    let form = form(bundle, has_picture);
+    let (pixels, channels) = picture(has_picture);
     let validation = ValidationSet::of(bundle).unwrap();
-    let sample = form.len + RAYS * 4;
+    let sample = pixels * channels + RAYS * 4;
     assert!(validation.frames().iter().all(|it| it.len() == sample));
-    let mut engine = CpuEngine::new(&bundle.plan, CpuOptions::default()).unwrap();
-    let ports = (engine.inputs().to_vec(), engine.outputs().to_vec());
-    let rules = bundle.manifest.input_rules().unwrap();
-    let outputs = &bundle.manifest.outputs;
-    let mut inputs = Inputs::new(&rules, form, (&ports.0, &ports.1), outputs).unwrap();
+    let mut running = Running::new(bundle, pixels, channels);
     for frame in 0..FRAMES {
-        match inputs.picture() {
-            TensorMut::F32(to) => to.fill(level(frame).into()),
-            TensorMut::I8(to) => to.fill((level(frame) ^ 0x80).cast_signed()),
-            other => panic!("{other:?}"),
-        }
-        inputs.scan(&given(frame), Duration::ZERO).unwrap();
-        assert!(inputs.advance(false));
-        let mut drive = [0.0_f32; 2];
-        let tensors = &mut [TensorMut::F32(&mut drive)];
-        engine.infer(&inputs.tensors(), tensors).unwrap();
+        running.show(|_| level(frame));
+        running.inputs.scan(&given(frame), Duration::ZERO).unwrap();
+        let drive = running.answer();
         for (found, wanted) in drive.into_iter().zip(expected(frame, has_picture)) {
             let error = (f64::from(found) - wanted).abs();
             assert!(error < most, "frame {frame}: {error}");
@@ -214,12 +191,9 @@ fn a_network_may_get_a_scan_and_a_picture() {
 #[test]
 fn a_scan_that_is_missing_old_or_of_another_length_follows_the_rule() {
     let folder = folder(&recipe("fp32"), &network(&[1, RAYS], false));
-    let bundle = compiled(folder.path());
-    let mut rules = bundle.manifest.input_rules().unwrap();
-    let engine = CpuEngine::new(&bundle.plan, CpuOptions::default()).unwrap();
-    let ports = (engine.inputs(), engine.outputs());
-    let outputs = &bundle.manifest.outputs;
-    let mut inputs = Inputs::new(&rules, form(&bundle, false), ports, outputs).unwrap();
+    let mut bundle = compiled(folder.path());
+    let (pixels, channels) = picture(false);
+    let mut inputs = Running::new(&bundle, pixels, channels).inputs;
     let scan = given(0);
     let mut short = scan.clone();
     short.millimetres.pop();
@@ -234,9 +208,8 @@ fn a_scan_that_is_missing_old_or_of_another_length_follows_the_rule() {
     let recent = Duration::from_millis(200);
     assert_eq!(inputs.scan(&scan, recent), Ok(()));
 
-    let rule = rules.scan.as_mut().unwrap();
-    rule.missing = pilotage_engine::Missing::Number(2.0);
-    let mut inputs = Inputs::new(&rules, form(&bundle, false), ports, outputs).unwrap();
+    bundle.manifest.recipe["scan"]["missing"] = 2.0.into();
+    let mut inputs = Running::new(&bundle, pixels, channels).inputs;
     assert_eq!(inputs.scan(&scan, age), Ok(()));
     let tensors = inputs.tensors();
     let Some(pilotage_engine::TensorRef::F32(values)) = tensors.get(1) else {
@@ -248,8 +221,7 @@ fn a_scan_that_is_missing_old_or_of_another_length_follows_the_rule() {
 fn error(recipe: &str, change: impl Fn(&Path)) -> String {
     let folder = folder(recipe, &network(&[1, RAYS], false));
     change(&folder.path().join("frames"));
-    let message = compile(&folder.path().join("net.toml")).unwrap_err();
-    message.to_string()
+    refusal(folder.path())
 }
 
 #[test]
@@ -380,17 +352,10 @@ fn exports_of_tiny_lidar_net_agree_with_onnx_runtime() {
             .replace("name = \"drive\"\n", "");
         fs::write(folder.path().join("net.toml"), text).unwrap();
         let bundle = compiled(folder.path());
-        let mut engine = CpuEngine::new(&bundle.plan, CpuOptions::default()).unwrap();
-        let ports = (engine.inputs().to_vec(), engine.outputs().to_vec());
-        let rules = bundle.manifest.input_rules().unwrap();
-        let outputs = &bundle.manifest.outputs;
-        let form = form(&bundle, false);
-        let mut inputs = Inputs::new(&rules, form, (&ports.0, &ports.1), outputs).unwrap();
-        inputs.scan(&scan, Duration::ZERO).unwrap();
-        assert!(inputs.advance(false));
-        let mut drive = [0.0_f32; 2];
-        let tensors = &mut [TensorMut::F32(&mut drive)];
-        engine.infer(&inputs.tensors(), tensors).unwrap();
+        let (pixels, channels) = picture(false);
+        let mut running = Running::new(&bundle, pixels, channels);
+        running.inputs.scan(&scan, Duration::ZERO).unwrap();
+        let drive = running.answer();
         for (found, expected) in drive.into_iter().zip(answers[name].as_array().unwrap()) {
             let error = (f64::from(found) - expected.as_f64().unwrap()).abs();
             assert!(error < 1e-6, "{name}: {found} {expected}");

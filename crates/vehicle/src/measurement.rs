@@ -84,7 +84,7 @@ impl Measurements {
 /// A speed that the motors' electronics measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MeasuredSpeed {
-    /// When it was read.
+    /// When it was requested: the speed is not older.
     pub at: Time,
     /// m/s, ahead positive.
     pub mps: f32,

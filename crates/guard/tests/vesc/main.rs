@@ -13,6 +13,7 @@ use pilotage_guard::{Actuator, ActuatorError, Mode};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
+use tempfile::TempDir;
 
 mod model;
 #[path = "../support/outputs.rs"]
@@ -38,12 +39,20 @@ fn settings(port: &Path) -> VescSettings {
     }
 }
 
-#[test]
-fn each_output_is_sent_in_the_vescs_units() {
+/// A model VESC behind a port of the folder, and the actuator there, whose settings are changed first.
+fn plugged(change: impl FnOnce(&mut VescSettings)) -> (TempDir, Model, Vesc) {
     let folder = tempfile::tempdir().unwrap();
     let port = folder.path().join("vesc");
-    let mut model = Model::plug(&port);
-    let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
+    let model = Model::plug(&port);
+    let mut settings = settings(&port);
+    change(&mut settings);
+    let vesc = Vesc::open(&settings, Duration::ZERO).unwrap();
+    (folder, model, vesc)
+}
+
+#[test]
+fn each_output_is_sent_in_the_vescs_units() {
+    let (_folder, mut model, mut vesc) = plugged(|_| ());
     assert_eq!(model.received(), [], "nothing before the first write");
     let disarmed = output(Mode::Disarmed, 0.0, 0.0);
     vesc.write(at(0), &disarmed).unwrap();
@@ -72,15 +81,10 @@ fn each_output_is_sent_in_the_vescs_units() {
 
 #[test]
 fn a_speed_is_sent_in_electrical_revolutions_per_minute() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = folder.path().join("vesc");
-    let mut model = Model::plug(&port);
-    let settings = VescSettings {
-        full_duty: None,
-        full_erpm: Some(-23_250.0),
-        ..settings(&port)
-    };
-    let mut vesc = Vesc::open(&settings, Duration::ZERO).unwrap();
+    let (_folder, mut model, mut vesc) = plugged(|settings| {
+        settings.full_duty = None;
+        settings.full_erpm = Some(-23_250.0);
+    });
     for (index, (output, motor)) in [
         (FAILSAFE, Message::Brake(5000)),
         (output(Mode::Drive, 0.0, 1.0), Message::Erpm(-23_250)),
@@ -99,10 +103,7 @@ fn a_speed_is_sent_in_electrical_revolutions_per_minute() {
 
 #[test]
 fn outputs_are_sent_again_and_the_version_is_requested() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = folder.path().join("vesc");
-    let mut model = Model::plug(&port);
-    let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
+    let (_folder, mut model, mut vesc) = plugged(|_| ());
     let (mut alive, mut asked) = (0, 0);
     for millis in (0..3000).step_by(5) {
         vesc.write(at(millis), &FAILSAFE).unwrap();
@@ -123,10 +124,7 @@ fn outputs_are_sent_again_and_the_version_is_requested() {
 
 #[test]
 fn silence_is_an_error_and_an_answer_ends_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = folder.path().join("vesc");
-    let mut model = Model::plug(&port);
-    let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
+    let (_folder, mut model, mut vesc) = plugged(|_| ());
     for millis in (0..1000).step_by(5) {
         vesc.write(at(millis), &FAILSAFE).unwrap();
         let _ = model.received();
@@ -164,10 +162,7 @@ fn silence_is_an_error_and_an_answer_ends_it() {
 
 #[test]
 fn a_pause_without_requests_is_not_silence() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = folder.path().join("vesc");
-    let mut model = Model::plug(&port);
-    let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
+    let (_folder, mut model, mut vesc) = plugged(|_| ());
     // Pauses as while an operator trims, with one answer lost.
     for (index, millis) in [0, 1600, 3200, 60_000, 61_600].into_iter().enumerate() {
         vesc.write(at(millis), &FAILSAFE).unwrap();
@@ -187,10 +182,7 @@ fn noise_does_not_hide_answers() {
         vec![3; 4000],
         [2, 250, 0].repeat(1333),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let port = folder.path().join("vesc");
-        let mut model = Model::plug(&port);
-        let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
+        let (_folder, mut model, mut vesc) = plugged(|_| ());
         // Requests without an answer, until just before the VESC counts as silent.
         for millis in (0..1000).step_by(5) {
             vesc.write(at(millis), &FAILSAFE).unwrap();
@@ -210,10 +202,8 @@ fn noise_does_not_hide_answers() {
 
 #[test]
 fn an_unplugged_port_is_an_error_and_is_opened_again() {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, model, mut vesc) = plugged(|_| ());
     let port = folder.path().join("vesc");
-    let model = Model::plug(&port);
-    let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
     vesc.write(at(0), &output(Mode::Drive, 0.0, 1.0)).unwrap();
     drop(model);
     for millis in (5..1000).step_by(5) {
@@ -273,10 +263,7 @@ fn a_port_with_a_new_name_is_reported_with_advice() {
 
 #[test]
 fn a_port_that_is_not_read_never_blocks() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = folder.path().join("vesc");
-    let mut model = Model::plug(&port);
-    let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
+    let (_folder, mut model, mut vesc) = plugged(|_| ());
     let began = Instant::now();
     let mut failed = false;
     // 60,000 packets of about 30 bytes; a port buffers a few thousand bytes.
@@ -297,10 +284,7 @@ fn a_port_that_is_not_read_never_blocks() {
 /// discarded.
 #[test]
 fn a_port_that_is_not_read_stays_open() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = folder.path().join("vesc");
-    let mut model = Model::plug(&port);
-    let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
+    let (_folder, mut model, mut vesc) = plugged(|_| ());
     assert_eq!(vesc.name(), "vesc");
     let mut failures = 0;
     for millis in 0..60_000 {
@@ -321,10 +305,7 @@ fn a_port_that_is_not_read_stays_open() {
 
 #[test]
 fn garbage_from_the_port_is_ignored() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = folder.path().join("vesc");
-    let mut model = Model::plug(&port);
-    let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
+    let (_folder, mut model, mut vesc) = plugged(|_| ());
     let mut noise = 1_u32;
     for millis in (0..5000).step_by(5) {
         let bytes: [u8; 40] = std::array::from_fn(|_| {
@@ -385,10 +366,7 @@ fn no_other_program_can_open_the_port() {
 
 #[test]
 fn after_the_first_a_write_does_not_allocate() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = folder.path().join("vesc");
-    let mut model = Model::plug(&port);
-    let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
+    let (_folder, mut model, mut vesc) = plugged(|_| ());
     vesc.write(at(0), &FAILSAFE).unwrap();
     for millis in (5..3000).step_by(5) {
         model.answer();

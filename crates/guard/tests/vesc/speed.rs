@@ -2,26 +2,20 @@
 
 use std::time::Duration;
 
-use pilotage_guard::drivers::{Vesc, VescSettings};
 use pilotage_guard::{Actuator, Mode};
 
-use super::model::{Message, Model};
+use super::model::Message;
 use super::outputs::{FAILSAFE, at, output};
-use super::settings;
+use super::plugged;
 
 #[test]
 fn the_speed_is_requested_in_time_and_has_the_cars_direction() {
     for (full_erpm, direction) in [(23_250.0, 1.0), (-23_250.0, -1.0)] {
-        let folder = tempfile::tempdir().unwrap();
-        let port = folder.path().join("vesc");
-        let mut model = Model::plug(&port);
-        let settings = VescSettings {
-            full_duty: None,
-            full_erpm: Some(full_erpm),
-            erpm_per_mps: Some(4614.0),
-            ..settings(&port)
-        };
-        let mut vesc = Vesc::open(&settings, Duration::ZERO).unwrap();
+        let (_folder, mut model, mut vesc) = plugged(|settings| {
+            settings.full_duty = None;
+            settings.full_erpm = Some(full_erpm);
+            settings.erpm_per_mps = Some(4614.0);
+        });
         let mut asked = 0;
         for millis in (0..1000).step_by(5) {
             vesc.write(
@@ -52,14 +46,9 @@ fn the_speed_is_requested_in_time_and_has_the_cars_direction() {
 
 #[test]
 fn an_answer_that_waited_is_as_old_as_its_request() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = folder.path().join("vesc");
-    let mut model = Model::plug(&port);
-    let settings = VescSettings {
-        erpm_per_mps: Some(4614.0),
-        ..settings(&port)
-    };
-    let mut vesc = Vesc::open(&settings, Duration::ZERO).unwrap();
+    let (_folder, mut model, mut vesc) = plugged(|settings| {
+        settings.erpm_per_mps = Some(4614.0);
+    });
     vesc.write(at(100), &FAILSAFE).unwrap();
     assert!(model.received().contains(&Message::AskErpm));
     model.answer_erpm(9228);
@@ -70,10 +59,7 @@ fn an_answer_that_waited_is_as_old_as_its_request() {
 
 #[test]
 fn no_speed_is_requested_without_its_unit() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = folder.path().join("vesc");
-    let mut model = Model::plug(&port);
-    let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
+    let (_folder, mut model, mut vesc) = plugged(|_| ());
     for millis in (0..200).step_by(5) {
         vesc.write(at(millis), &FAILSAFE).unwrap();
         assert!(!model.received().contains(&Message::AskErpm));

@@ -22,6 +22,17 @@ pub(super) fn settled<T>(sums: T) -> T {
     std::hint::black_box(sums)
 }
 
+/// Selects the instance of a tile function for a number of pixels.
+macro_rules! choose {
+    ($function:ident, $pixels:expr, $vectors:literal, [$($count:literal)*]) => {
+        match $pixels {
+            $($count => Some($function::<$count, $vectors> as TileFunction),)*
+            _ => None,
+        }
+    };
+}
+pub(super) use choose;
+
 /// The functions of [`Sums`] that are the same for both.
 macro_rules! four_lanes {
     () => {

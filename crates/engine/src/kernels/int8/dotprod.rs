@@ -8,7 +8,7 @@
 
 use std::arch::aarch64::*;
 
-use super::arm::{Dotprod, settled};
+use super::arm::{Dotprod, choose, settled};
 use super::tile::{Sums, Tile, TileFunction, store};
 
 /// Adds to each of four sums the products of its four weights and the four taps of element `LANE`.
@@ -109,28 +109,18 @@ unsafe fn dotprod<const P: usize, const Z: usize>(t: &Tile) {
     unsafe { tile::<P, Z>(t) }
 }
 
-/// Selects the instance of the tile function for a number of pixels.
-macro_rules! choose {
-    ($pixels:expr, $vectors:literal, [$($count:literal)*]) => {
-        match $pixels {
-            $($count => Some(dotprod::<$count, $vectors> as TileFunction),)*
-            _ => None,
-        }
-    };
-}
-
 /// The function for a shape of tile: sums, a vector of values for each pixel, and two of weights have
 /// to fit in 32 registers.
 pub(super) fn function(pixels: usize, vectors: usize) -> Option<TileFunction> {
     match vectors {
-        1 => choose!(pixels, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
-        2 => choose!(pixels, 2, [1 2 3 4 5 6 7 8 9 10]),
-        3 => choose!(pixels, 3, [1 2 3 4 5 6 7]),
-        4 => choose!(pixels, 4, [1 2 3 4 5 6]),
-        5 => choose!(pixels, 5, [1]),
-        6 => choose!(pixels, 6, [1]),
-        7 => choose!(pixels, 7, [1]),
-        8 => choose!(pixels, 8, [1]),
+        1 => choose!(dotprod, pixels, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
+        2 => choose!(dotprod, pixels, 2, [1 2 3 4 5 6 7 8 9 10]),
+        3 => choose!(dotprod, pixels, 3, [1 2 3 4 5 6 7]),
+        4 => choose!(dotprod, pixels, 4, [1 2 3 4 5 6]),
+        5 => choose!(dotprod, pixels, 5, [1]),
+        6 => choose!(dotprod, pixels, 6, [1]),
+        7 => choose!(dotprod, pixels, 7, [1]),
+        8 => choose!(dotprod, pixels, 8, [1]),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@
 
 use std::arch::aarch64::*;
 
-use super::arm::{Neon, settled};
+use super::arm::{Neon, choose, settled};
 use super::tile::{Sums, Tile, TileFunction, store};
 
 /// Computes a tile of `P` pixels by `Z` times four channels.
@@ -66,28 +66,18 @@ unsafe fn neon<const P: usize, const Z: usize>(tile: &Tile) {
     }
 }
 
-/// Selects the instance of the tile function for a number of pixels.
-macro_rules! choose {
-    ($pixels:expr, $vectors:literal, [$($count:literal)*]) => {
-        match $pixels {
-            $($count => Some(neon::<$count, $vectors> as TileFunction),)*
-            _ => None,
-        }
-    };
-}
-
 /// The function for a shape of tile: sums, two vectors of weights for each of channels, two values and
 /// some products have to fit in 32 registers.
 pub(super) fn function(pixels: usize, vectors: usize) -> Option<TileFunction> {
     match vectors {
-        1 => choose!(pixels, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
-        2 => choose!(pixels, 2, [1 2 3 4 5 6 7 8 9 10]),
-        3 => choose!(pixels, 3, [1 2 3 4 5 6]),
-        4 => choose!(pixels, 4, [1 2 3 4]),
-        5 => choose!(pixels, 5, [1]),
-        6 => choose!(pixels, 6, [1]),
-        7 => choose!(pixels, 7, [1]),
-        8 => choose!(pixels, 8, [1]),
+        1 => choose!(neon, pixels, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
+        2 => choose!(neon, pixels, 2, [1 2 3 4 5 6 7 8 9 10]),
+        3 => choose!(neon, pixels, 3, [1 2 3 4 5 6]),
+        4 => choose!(neon, pixels, 4, [1 2 3 4]),
+        5 => choose!(neon, pixels, 5, [1]),
+        6 => choose!(neon, pixels, 6, [1]),
+        7 => choose!(neon, pixels, 7, [1]),
+        8 => choose!(neon, pixels, 8, [1]),
         _ => None,
     }
 }

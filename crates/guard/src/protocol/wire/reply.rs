@@ -39,7 +39,7 @@ struct ReplyBytes {
     output: [F32; 2],
     counters: [U64; Counters::NUMBERS],
     rejected: [U64; 4],
-    /// When the speed was read.
+    /// When the speed was requested.
     speed_at: U64,
     speed: F32,
     failure_length: u8,

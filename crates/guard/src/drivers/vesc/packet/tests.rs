@@ -37,7 +37,7 @@ fn answers_are_found_among_noise() {
     broken[4] ^= 1;
     bytes.extend(broken);
     bytes.extend(packet(&[0, 6, 2, b'V', 0]));
-    // Another value than the one asked for, and the one.
+    // A value that was not requested, and the requested one.
     bytes.extend(packet(&[50, 0, 0, 0, 1, 0, 0, 3, 0]));
     bytes.extend(packet(&[50, 0, 0, 0, 0x80, 0xFF, 0xFF, 0xFF, 0x9C]));
     let found: Vec<_> = bytes
