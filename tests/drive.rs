@@ -8,35 +8,19 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pilotage_engine::InstructionSet;
 use serde_json::Value;
 
-fn pilotage(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pilotage"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
+#[path = "support/program.rs"]
+mod program;
+
+use program::{json, pilotage, refusal};
 
 fn report(arguments: &[&str]) -> Value {
-    let always = ["drive", "--json", "--pace", "fast"];
-    let output = pilotage(&[&always, arguments].concat());
-    let text = String::from_utf8(output.stdout).unwrap();
-    serde_json::from_str(&text).unwrap_or_else(|error| {
-        panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr))
-    })
-}
-
-/// The message of a command that must fail before anything moves.
-fn refusal(arguments: &[&str]) -> String {
-    let output = pilotage(arguments);
-    assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-    assert!(output.stdout.is_empty(), "{arguments:?}");
-    String::from_utf8(output.stderr).unwrap()
+    json(&[&["drive", "--json", "--pace", "fast"], arguments].concat())
 }
 
 fn folder(name: &str) -> std::path::PathBuf {

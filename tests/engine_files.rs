@@ -4,20 +4,16 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
 use minisign::KeyPair;
 use pilotage::engines;
 use pilotage_engine::{Bundle, FrameSize};
 use serde_json::{Value, json};
 
-fn pilotage(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pilotage"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
+#[path = "support/program.rs"]
+mod program;
+
+use program::pilotage;
 
 /// Writes the compiled-in engine to `folder`.
 fn engine_file(folder: &Path) -> Vec<u8> {

@@ -3,54 +3,21 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::fs;
-use std::process::{Command, Output, Stdio};
-use std::rc::Rc;
 use std::time::Duration;
 
-use pilotage::car::{Car, Settings};
-use pilotage::engines;
-use pilotage::pilot::{BuildError, Dropped, Parts, Pilot, StepError};
+use pilotage::pilot::{BuildError, StepError};
 use pilotage::sensors::{Lidar, Sensors, SimulatedSensors, Unfit};
-use pilotage::simulation::{Latency, Pace, Simulation};
-use pilotage_guard::{ArmRequest, Mode, OperatorLink, StopReason};
 use pilotage_simulator::LidarSpec;
-use pilotage_vehicle::{Clock, Fault, Measurement, Measurements, Scan};
-use serde_json::Value;
+use pilotage_vehicle::{Measurement, Measurements, Scan};
+
+use program::{DRIVE, json, pilotage, refusal, replayed};
 
 #[path = "support/lidar.rs"]
 mod lidar;
-
-fn pilotage(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pilotage"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-fn json(arguments: &[&str]) -> Value {
-    let output = pilotage(arguments);
-    let text = String::from_utf8(output.stdout).unwrap();
-    serde_json::from_str(&text).unwrap_or_else(|error| {
-        panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr))
-    })
-}
-
-fn refusal(arguments: &[&str]) -> String {
-    let output = pilotage(arguments);
-    assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-    String::from_utf8(output.stderr).unwrap()
-}
-
-const DRIVE: [&str; 7] = [
-    "drive",
-    "--json",
-    "--no-log",
-    "--pace",
-    "fast",
-    "--latency",
-    "10",
-];
+#[path = "support/program.rs"]
+mod program;
+#[path = "support/stepped.rs"]
+mod stepped;
 
 #[test]
 fn a_network_with_scans_alone_laps_in_fp32_and_int8_and_is_replayed() {
@@ -82,14 +49,7 @@ fn a_network_with_scans_alone_laps_in_fp32_and_int8_and_is_replayed() {
     let (engine, own) = (path("lidar.engine"), path("own"));
     let record = ["--time-limit", "8", "--record", &own, "--png"];
     json(&[&DRIVE, &["--engine", &engine][..], &record].concat());
-    let replay = |tape: &str| {
-        let report = json(&["replay", tape, "--engine", &engine, "--json"]);
-        let engine = report["engines"][0].as_object().unwrap();
-        let largest = engine.values().filter_map(|it| it["largest"].as_f64());
-        let largest: Vec<f64> = largest.collect();
-        assert_eq!(largest.len(), 2, "{report}");
-        largest.into_iter().fold(0.0, f64::max)
-    };
+    let replay = |recording: &str| replayed(recording, &engine);
     assert!(replay(&own) < 1e-3, "{}", replay(&own));
     // A copy keeps the scans, and an MCAP file says that it has none.
     let copy = path("copy");
@@ -180,39 +140,9 @@ fn a_broken_lidar_stops_the_car() {
     let folder = tempfile::tempdir().unwrap();
     lidar::write(folder.path(), "fp32", None);
     let engine = lidar::compiled(folder.path());
-    let adjust = |settings: &mut Settings| {
-        settings.engine.file = Some(engine.clone());
-        settings.simulator.pace = Pace::Fast;
-    };
-    let mut car = Car::load_with(None, adjust).unwrap();
-    car.simulator.latency = Latency::Fixed(Duration::from_millis(10));
-    let build = |sensors: &dyn Fn(SimulatedSensors) -> Option<Box<dyn Sensors>>| {
-        let loaded = engines::load(&car).unwrap();
-        let (pace, latency) = (car.simulator.pace, car.simulator.latency);
-        let world = car.world().unwrap().with_lidar(LidarSpec::default());
-        let made = Simulation::new(world, car.limits, pace, latency, Dropped::default());
-        let simulation = made.unwrap();
-        let mut link = simulation.link.clone();
-        let request = ArmRequest {
-            engine: loaded.domain,
-        };
-        link.arm(simulation.clock.now(), request).unwrap();
-        let sensors = sensors(SimulatedSensors::new(Rc::clone(&simulation.world)));
-        Pilot::new(Parts::<dyn OperatorLink> {
-            camera: Box::new(simulation.camera),
-            preprocess: loaded.preprocess,
-            engine: loaded.engine,
-            decoder: loaded.decoder,
-            rules: loaded.rules,
-            sensors,
-            commands: None,
-            mixer: car.mixer.clone(),
-            link: Box::new(simulation.link),
-            clock: Box::new(simulation.clock),
-        })
-    };
+    let spec = Some(LidarSpec::default());
     assert!(matches!(
-        build(&|_| None),
+        stepped::pilot(&engine, spec, |_| None),
         Err(BuildError::Sensors(Unfit::NoLidar))
     ));
 
@@ -230,24 +160,15 @@ fn a_broken_lidar_stops_the_car() {
         (cut, None),
         (old, Some(201)),
     ] {
-        let made = build(&|sensors| {
-            let good = 20;
+        let good = 20;
+        let made = stepped::pilot(&engine, spec, |sensors| {
             Some(Box::new(Breaking { sensors, good, bad }))
         });
-        let mut pilot = made.unwrap();
-        for _ in 0..20 {
-            pilot.step().unwrap();
-        }
-        let error = pilot.step().unwrap_err();
+        let error = stepped::stops_after(good, &mut made.unwrap());
         let StepError::NoScan(none) = &error else {
             panic!("{error}");
         };
         assert_eq!(none.age, age.map(Duration::from_millis));
         assert!(error.to_string().contains("no scan"), "{error}");
-        let status = pilot.link().status();
-        let stopped = StopReason::Fault(Fault::Pilot);
-        assert_eq!(status.state.stopped(), Some(stopped));
-        assert_eq!(status.output.mode, Mode::Failsafe);
-        assert_eq!(status.output.throttle, 0.0);
     }
 }

@@ -6,47 +6,25 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::rc::Rc;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use pilotage::car::{Car, Settings};
-use pilotage::engines;
-use pilotage::pilot::{BuildError, Dropped, Parts, Pilot, StepError};
+use pilotage::pilot::{BuildError, StepError};
 use pilotage::sensors::{Sensors, SimulatedSensors, Unfit};
-use pilotage::simulation::{Latency, Pace, Simulation};
-use pilotage_guard::{ArmRequest, Mode, OperatorLink, StopReason};
-use pilotage_vehicle::{Clock, Fault, Measurement, Measurements};
-use serde_json::Value;
+use pilotage_vehicle::{Measurement, Measurements};
+
+use program::{DRIVE, json, pilotage, refusal, replayed};
 
 #[path = "support/film.rs"]
 mod film;
 #[path = "support/numbers.rs"]
 mod numbers;
+#[path = "support/program.rs"]
+mod program;
 #[path = "../crates/guard/tests/support/pty.rs"]
 mod pty;
-
-fn pilotage(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pilotage"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-fn json(arguments: &[&str]) -> Value {
-    let output = pilotage(arguments);
-    let text = String::from_utf8(output.stdout).unwrap();
-    serde_json::from_str(&text).unwrap_or_else(|error| {
-        panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr))
-    })
-}
-
-fn refusal(arguments: &[&str]) -> String {
-    let output = pilotage(arguments);
-    assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-    String::from_utf8(output.stderr).unwrap()
-}
+#[path = "support/stepped.rs"]
+mod stepped;
 
 fn engine(folder: &Path, precision: &str) -> String {
     numbers::write(folder, precision);
@@ -69,16 +47,7 @@ fn a_network_with_numbers_laps_and_its_recording_has_them() {
     let tape = folder.path().join("tape");
     let to = tape.display().to_string();
     let lap = |arguments: &[&str]| {
-        let always = [
-            "drive",
-            "--json",
-            "--no-log",
-            "--pace",
-            "fast",
-            "--latency",
-            "10",
-        ];
-        let report = json(&[&always, arguments].concat());
+        let report = json(&[&DRIVE, arguments].concat());
         assert_eq!(report["completed"], true, "{report}");
         report["metrics"]["average_speed"].as_f64().unwrap()
     };
@@ -95,15 +64,6 @@ fn a_network_with_numbers_laps_and_its_recording_has_them() {
         "{fast}, {slow}"
     );
 
-    let always = [
-        "drive",
-        "--json",
-        "--no-log",
-        "--pace",
-        "fast",
-        "--latency",
-        "10",
-    ];
     let wish = [
         "--engine",
         &engine,
@@ -112,7 +72,7 @@ fn a_network_with_numbers_laps_and_its_recording_has_them() {
         "--time-limit",
         "6",
     ];
-    json(&[&always, &wish[..], &["--record", &to, "--png"]].concat());
+    json(&[&DRIVE, &wish[..], &["--record", &to, "--png"]].concat());
     assert!(column(&tape, "command").iter().all(|it| it == "slow"));
     let numbers_of = |title| -> Vec<f64> {
         let column = column(&tape, title);
@@ -134,27 +94,19 @@ fn a_network_with_numbers_laps_and_its_recording_has_them() {
     assert_eq!(numbers_of("measured_yaw_rate").len(), measured.len());
 
     // The answers to the recording are those of the drive: the network gets the same numbers.
-    let replay = |tape: &str| json(&["replay", tape, "--engine", &engine, "--json"]);
-    let report = replay(&to);
-    let errors = |report: &Value| {
-        let engine = report["engines"][0].as_object().unwrap();
-        let largest = engine.values().filter_map(|it| it["largest"].as_f64());
-        let largest: Vec<f64> = largest.collect();
-        assert_eq!(largest.len(), 2, "{report}");
-        largest.into_iter().fold(0.0, f64::max)
-    };
-    assert!(errors(&report) < 1e-3, "{report}");
+    let replay = |recording: &str| replayed(recording, &engine);
+    assert!(replay(&to) < 1e-3, "{}", replay(&to));
     // Copies keep the numbers: as a folder and as MCAP.
     for copy in ["copy", "copy.mcap"] {
         let copy = folder.path().join(copy).display().to_string();
         assert!(pilotage(&["data", "import", &to, &copy]).status.success());
-        assert!(errors(&replay(&copy)) < 1e-3, "{copy}");
+        assert!(replay(&copy) < 1e-3, "{copy}");
     }
     // Without the columns the recording is refused, and with another command the answers are others.
     let list = tape.join("data.csv");
     let text = fs::read_to_string(&list).unwrap();
     fs::write(&list, text.replace(",slow", ",fast")).unwrap();
-    let other = errors(&replay(&to));
+    let other = replay(&to);
     assert!((other - numbers::SLOW).abs() < 0.2, "{other}");
     fs::write(&list, text.replace("measured_speed", "other")).unwrap();
     let message = refusal(&["replay", &to, "--engine", &engine, "--json"]);
@@ -254,7 +206,7 @@ fn an_operator_sets_the_command_while_the_car_drives() {
 /// A VESC at the other end of a port, whose motor turns at 1500 ERPM. It answers until the port is
 /// closed.
 fn vesc(port: &Path) {
-    /// What it is asked, and what it answers: the version of its firmware, and the electrical speed.
+    /// The requests and their answers: the version of the firmware, and the electrical speed.
     const ANSWERS: [(&[u8], &[u8]); 2] = [
         (&[2, 1, 0, 0, 0, 3], &[2, 3, 0, 6, 2, 138, 228, 3]),
         (
@@ -350,68 +302,27 @@ impl Sensors for Unplugged {
 fn a_missing_measurement_stops_the_car() {
     let folder = tempfile::tempdir().unwrap();
     let engine = engine(folder.path(), "fp32");
-    let adjust = |settings: &mut Settings| {
-        settings.engine.file = Some(engine.clone());
-        settings.simulator.pace = Pace::Fast;
-    };
-    let mut car = Car::load_with(None, adjust).unwrap();
-    car.simulator.latency = Latency::Fixed(Duration::from_millis(10));
-    let build = |sensors: &dyn Fn(SimulatedSensors) -> Option<Box<dyn Sensors>>| {
-        let loaded = engines::load(&car).unwrap();
-        let (pace, latency) = (car.simulator.pace, car.simulator.latency);
-        let world = car.world().unwrap();
-        let made = Simulation::new(world, car.limits, pace, latency, Dropped::default());
-        let simulation = made.unwrap();
-        let mut link = simulation.link.clone();
-        let request = ArmRequest {
-            engine: loaded.domain,
-        };
-        link.arm(simulation.clock.now(), request).unwrap();
-        let sensors = sensors(SimulatedSensors::new(Rc::clone(&simulation.world)));
-        Pilot::new(Parts::<dyn OperatorLink> {
-            camera: Box::new(simulation.camera),
-            preprocess: loaded.preprocess,
-            engine: loaded.engine,
-            decoder: loaded.decoder,
-            rules: loaded.rules,
-            sensors,
-            commands: None,
-            mixer: car.mixer.clone(),
-            link: Box::new(simulation.link),
-            clock: Box::new(simulation.clock),
-        })
-    };
+    let unmeasured = stepped::pilot(&engine, None, |_| None);
     assert!(
-        matches!(build(&|_| None), Err(BuildError::Sensors(Unfit::Measurement(it))) if it.measurement == Measurement::Speed)
+        matches!(unmeasured, Err(BuildError::Sensors(Unfit::Measurement(it))) if it.measurement == Measurement::Speed)
     );
 
     let unknown = |_, age| (Measurements::default(), age);
     let old = |measured, _| (measured, Duration::from_millis(201));
     for (gone, age) in [(unknown as fn(_, _) -> _, None), (old, Some(201))] {
-        let made = build(&|sensors| {
-            let good = 20;
+        let good = 20;
+        let made = stepped::pilot(&engine, None, |sensors| {
             Some(Box::new(Unplugged {
                 sensors,
                 good,
                 gone,
             }))
         });
-        let mut pilot = made.unwrap();
-        for _ in 0..20 {
-            pilot.step().unwrap();
-        }
-        let error = pilot.step().unwrap_err();
+        let error = stepped::stops_after(good, &mut made.unwrap());
         let StepError::Unmeasured(unmeasured) = &error else {
             panic!("{error}");
         };
         assert_eq!(unmeasured.age, age.map(Duration::from_millis));
         assert!(error.to_string().contains("no `speed`"), "{error}");
-        let status = pilot.link().status();
-        assert_eq!(
-            status.state.stopped(),
-            Some(StopReason::Fault(Fault::Pilot))
-        );
-        assert_eq!(status.output.mode, Mode::Failsafe);
-        assert_eq!(status.output.throttle, 0.0);
     }
 }
