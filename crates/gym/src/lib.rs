@@ -1,0 +1,24 @@
+//! The simulated car, by the protocol of Donkeycar's simulator.
+//!
+//! Donkeycar's simulator ([sdsandbox](https://github.com/tawnkramer/sdsandbox)) is a TCP server. Its
+//! clients ([gym-donkeycar](https://github.com/tawnkramer/gym-donkeycar), and through it Donkeycar's
+//! `DONKEY_GYM`) send JSON objects, one after the other, and get one object to a line: the camera's
+//! picture, the car's state. [`Server`] answers them with the car, the camera and the circuits of
+//! `pilotage-simulator`: each connection has a car of its own.
+//!
+//! The protocol is known from its clients' source alone. Axes are Unity's: x to the right, y up, z
+//! ahead, angles in degrees and clockwise from above.
+
+mod devices;
+mod message;
+mod reader;
+mod scene;
+mod server;
+mod session;
+mod telemetry;
+
+pub use message::{Reply, Request};
+pub use reader::{Reader, ReaderError};
+pub use server::{Pace, Server};
+pub use session::{Options, Session, SessionError};
+pub use telemetry::Telemetry;
