@@ -57,10 +57,10 @@ pub enum SessionError {
         allowed: &'static str,
     },
     /// A picture cannot be encoded.
-    #[error("a picture cannot be encoded")]
+    #[error(transparent)]
     Image(#[from] ImageError),
     /// The options' car cannot drive.
-    #[error("the simulated car cannot drive")]
+    #[error(transparent)]
     Car(#[from] MixerError),
 }
 
