@@ -90,7 +90,10 @@ fn the_loop_allocates_nothing_on_the_car_with_tyres() {
 #[test]
 fn a_network_with_a_memory_allocates_nothing_in_the_loop() {
     let folder = tempfile::tempdir().unwrap();
-    memory::write(folder.path());
+    memory::write(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/engines"),
+        folder.path(),
+    );
     let compiled = pilotage_compiler::compile(&folder.path().join("memory.toml")).unwrap();
     let engine = folder.path().join("memory.engine");
     std::fs::write(&engine, compiled.bytes).unwrap();

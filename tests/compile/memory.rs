@@ -13,7 +13,10 @@ mod network;
 #[test]
 fn a_network_with_a_memory_drives_a_lap() {
     let folder = TempDir::new().unwrap();
-    network::write(folder.path());
+    network::write(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/engines"),
+        folder.path(),
+    );
     let run = |arguments: &[&str]| printed(pilotage(folder.path(), arguments));
     let out = run(&["compile", "memory.toml"]).unwrap();
     assert!(out.starts_with("memory.engine: int8, "), "{out}");

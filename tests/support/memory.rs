@@ -8,12 +8,10 @@ use pilotage_graph::{
     ElementType, Graph, Node, Op, ReadOptions, SliceAxis, Tensor, TensorType, ValueId,
 };
 
-/// The folder of the shipped model, its recipe and its frames.
-const ENGINES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/engines");
-
-/// Writes `memory.onnx` and `memory.toml`.
-pub fn write(folder: &Path) {
-    let bytes = fs::read(format!("{ENGINES}/pilotnet.onnx")).unwrap();
+/// Writes `memory.onnx` and `memory.toml` to `folder`. `engines` is the folder of the shipped model, its
+/// recipe and its frames.
+pub fn write(engines: &str, folder: &Path) {
+    let bytes = fs::read(format!("{engines}/pilotnet.onnx")).unwrap();
     let mut graph = Graph::read(&bytes, &ReadOptions::default()).unwrap();
     let (image, controls) = (graph.inputs[0], graph.outputs[0]);
     let float = |shape: &[usize]| TensorType::new(ElementType::F32, shape);
@@ -64,9 +62,9 @@ pub fn write(folder: &Path) {
     graph.check().unwrap();
     fs::write(folder.join("memory.onnx"), graph.write()).unwrap();
 
-    let recipe = fs::read_to_string(format!("{ENGINES}/pilotnet.toml")).unwrap();
+    let recipe = fs::read_to_string(format!("{engines}/pilotnet.toml")).unwrap();
     // Fewer frames than are shipped compile faster.
-    let frames = format!("frames = \"{ENGINES}/frames\"\nmax_frames = 200");
+    let frames = format!("frames = \"{engines}/frames\"\nmax_frames = 200");
     let memory = "[memory]\npictures = 2\nafter_gap = \"reset\"\n\
                   [[memory.state]]\ninput = \"h\"\noutput = \"filtered\"\nstart = 0.5\n\
                   [[memory.signal]]\ninput = \"latest\"\nvalues = [\"speed\", \"yaw_rate\"]\n\n[input]";

@@ -11,10 +11,10 @@ use pilotage_vision::VisionError;
 use rayon::prelude::*;
 
 use crate::dataset::{Dataset, Place, normalised};
+use crate::driver::{Driver, DriverError, Seen};
 use crate::expert::Expert;
 use crate::policy::expert_answer;
 use crate::rollout::{Conditions, Drive};
-use crate::student::Student;
 
 /// The number of cars that drive at the same time.
 const LANES: usize = 32;
@@ -97,7 +97,7 @@ struct Episode {
     disturbed: usize,
     /// The disturbance: a factor on the speed, and an offset of the yaw rate.
     disturbance: (f32, f32),
-    /// The number of frames until the driver (expert or student) is chosen again.
+    /// The number of frames until who drives (the expert or the driver) is chosen again.
     frames_left: usize,
     expert_drives: bool,
 }
@@ -119,18 +119,26 @@ impl Episode {
         })
     }
 
+    fn seen(&self, has_frame: bool) -> Seen<'_> {
+        Seen {
+            drive: &self.drive,
+            number: self.seed,
+            has_frame,
+        }
+    }
+
     fn has_ended(&self) -> bool {
         self.frames >= EPISODE || self.drive.world.outcome().is_some()
     }
 
-    /// Drives for one frame, with the answer of the expert or of the student, whichever drives now.
-    /// Without a student the expert drives. Disturbances apply to both. If `has_frame` is false, no
+    /// Drives for one frame, with the answer of the expert or of the driver, whichever drives now.
+    /// Without a driver the expert drives. Disturbances apply to both. If `has_frame` is false, no
     /// answer is sent. `share` is the probability that the expert is chosen.
     fn advance(
         &mut self,
         has_frame: bool,
         expert: (f32, f32),
-        student: Option<(f32, f32)>,
+        driver: Option<(f32, f32)>,
         share: f64,
     ) {
         self.frames += 1;
@@ -149,8 +157,8 @@ impl Episode {
                 random.range(-3.0, 3.0) as f32,
             );
         }
-        let wanted = match student {
-            Some(student) if !self.expert_drives => student,
+        let wanted = match driver {
+            Some(driven) if !self.expert_drives => driven,
             _ => expert,
         };
         let (speed, yaw_rate) = wanted;
@@ -178,26 +186,25 @@ pub struct Wanted<'a> {
     pub latency: Option<Duration>,
 }
 
-/// Adds labelled frames to `data`. `student` is the student and the probability
-/// that the expert, not the student, drives a stretch of 5 to 29 frames. Without a student, the
+/// Adds labelled frames to `data`. `driver` is who drives and the probability
+/// that the expert drives a stretch of 5 to 29 frames instead. Without a driver, the
 /// expert always drives. `tick` is called with the number of frames collected so far.
 ///
 /// # Errors
-/// When a frame cannot be resized to the network's input. This does not happen with the cameras of
-/// [`conditions`].
+/// When the driver cannot answer.
 pub fn collect(
     data: &mut Dataset,
     wanted: Wanted,
-    mut student: Option<(&mut Student, f64)>,
+    mut driver: Option<(&mut dyn Driver, f64)>,
     mut tick: impl FnMut(usize),
-) -> Result<(), VisionError> {
+) -> Result<(), DriverError> {
     let Wanted {
         frames,
         seed,
         expert,
         latency,
     } = wanted;
-    let pictures = student.as_ref().map_or(1, |(it, _)| it.form().pictures);
+    let pictures = driver.as_ref().map_or(1, |(it, _)| it.pictures());
     let begin = |seed| Episode::new(seed, latency, pictures);
     let mut next = seed;
     let mut next_seed = || {
@@ -206,7 +213,7 @@ pub fn collect(
     };
     let seeds: Vec<u64> = (0..LANES).map(|_| next_seed()).collect();
     let mut episodes: Vec<Episode> = seeds.into_par_iter().map(begin).collect::<Result<_, _>>()?;
-    let share = student.as_ref().map_or(1.0, |(_, share)| *share);
+    let share = driver.as_ref().map_or(1.0, |(_, share)| *share);
     let end = data.len() + frames;
     let start = data.len();
     while data.len() < end {
@@ -214,14 +221,15 @@ pub fn collect(
             .par_iter_mut()
             .map(|episode| episode.drive.look())
             .collect::<Result<_, _>>()?;
-        let students: Vec<Option<(f32, f32)>> = match &mut student {
+        let answers: Vec<Option<(f32, f32)>> = match &mut driver {
             None => vec![None; LANES],
-            Some((student, _)) => {
-                let observed: Vec<_> = episodes.iter().map(|e| e.drive.observation()).collect();
-                student.answers(&observed).into_iter().map(Some).collect()
+            Some((driver, _)) => {
+                let seen = episodes.iter().zip(&has_frame);
+                let seen: Vec<Seen<'_>> = seen.map(|(it, &frame)| it.seen(frame)).collect();
+                driver.answers(&seen)?.into_iter().map(Some).collect()
             }
         };
-        for ((episode, has_frame), student) in episodes.iter_mut().zip(has_frame).zip(students) {
+        for ((episode, has_frame), driven) in episodes.iter_mut().zip(has_frame).zip(answers) {
             let answer = expert_answer(expert, &episode.drive);
             if has_frame && data.len() < end {
                 let label = normalised(f64::from(answer.0), f64::from(answer.1));
@@ -229,7 +237,7 @@ pub fn collect(
                 let (picture, measured) = (episode.drive.picture(), episode.drive.world.measured());
                 data.push_at(Place { drive, frame }, picture, label, measured);
             }
-            episode.advance(has_frame, answer, student, share);
+            episode.advance(has_frame, answer, driven, share);
         }
         let fresh: Vec<(usize, u64)> = episodes
             .iter()

@@ -15,6 +15,7 @@ use crate::augment;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::collect::{Wanted, collect};
 use crate::dataset::{Dataset, Sample, physical};
+use crate::driver::{Driver, DriverError};
 use crate::evaluate::{self, drive};
 use crate::expert::Expert;
 use crate::network::{OUTPUTS, PICTURE, Statistics};
@@ -85,6 +86,9 @@ pub enum ImitateError {
     /// The camera's frames do not fit the network.
     #[error(transparent)]
     Vision(#[from] VisionError),
+    /// The student cannot drive.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
     /// The network cannot be made.
     #[error(transparent)]
     Student(#[from] Box<StudentError>),
@@ -205,14 +209,15 @@ fn gather(
     }
     let bar = progress::bar(plan.frames, &format!("round {round}: driving"));
     // The expert's share halves with every round.
-    let student = student.map(|student| (student, 0.5_f64.powi(round as i32)));
+    let share = 0.5_f64.powi(round as i32);
+    let driver = student.map(|student| (student as &mut dyn Driver, share));
     let wanted = Wanted {
         frames: plan.frames,
         seed: Random::stream(plan.seed, round as u64).bits() % (Circuit::UNSEEN / 2),
         expert: &plan.expert,
         latency: plan.latency,
     };
-    collect(data, wanted, student, |frames| {
+    collect(data, wanted, driver, |frames| {
         bar.set_position(frames as u64);
     })?;
     bar.finish();

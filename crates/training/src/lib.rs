@@ -12,6 +12,7 @@ pub mod checkpoint;
 pub mod cloning;
 pub mod collect;
 pub mod dataset;
+pub mod driver;
 pub mod evaluate;
 pub mod expert;
 pub mod export;

@@ -17,6 +17,7 @@ use pilotage_training::cloning::score::ScoreTable;
 use pilotage_training::cloning::{self, Target};
 use pilotage_training::collect::{Wanted, collect};
 use pilotage_training::dataset::Dataset;
+use pilotage_training::driver::{Driver, EngineDriver};
 use pilotage_training::evaluate::{Drove, drive, suites};
 use pilotage_training::expert::Expert;
 use pilotage_training::policy::Policy;
@@ -128,9 +129,10 @@ struct Record {
     /// Write one of every N frames: the same number of frames, from more drives.
     #[arg(long, default_value = "1", value_name = "N")]
     every: NonZeroUsize,
-    /// Let this network drive most of the time. The expert's controls are recorded all the same: what
-    /// the network should have done where it led itself.
-    #[arg(long, value_name = "NAME.onnx")]
+    /// Let this network drive most of the time, a model that `imitate` wrote, or any engine of
+    /// `pilotage compile`. The expert's controls are recorded all the same: what the network should have
+    /// done where it led itself.
+    #[arg(long, value_name = "NAME.onnx|NAME.engine")]
     driver: Option<PathBuf>,
     /// The time from a frame to the effect of its command, as for `imitate`.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=500))]
@@ -179,8 +181,10 @@ fn record(arguments: &Record) -> anyhow::Result<()> {
         .context("--frames times --every is too large")?;
     let mut data = Dataset::default();
     let (latency, expert) = commands::latency_and_expert(arguments.latency);
-    let mut driver = arguments.driver.as_deref().map(load).transpose()?;
-    let driver = driver.as_mut().map(|driver| (driver, EXPERTS_SHARE));
+    let mut driver = arguments.driver.as_deref().map(driver).transpose()?;
+    let driver = driver
+        .as_deref_mut()
+        .map(|it| (it as &mut dyn Driver, EXPERTS_SHARE));
     let wanted = Wanted {
         frames: drive_frames,
         seed: arguments.seed,
@@ -295,6 +299,14 @@ fn command(name: &str) -> Result<String, String> {
         false => Err(format!(
             "use lower-case letters, digits, _ and -, at most {LONGEST_COMMAND}"
         )),
+    }
+}
+
+/// Reads a model or an engine that drives.
+fn driver(path: &Path) -> anyhow::Result<Box<dyn Driver>> {
+    match path.extension().is_some_and(|it| it == "engine") {
+        true => Ok(Box::new(EngineDriver::read(path)?)),
+        false => Ok(Box::new(load(path)?)),
     }
 }
 

@@ -129,14 +129,7 @@ impl Drive {
         let camera = *self.world.camera();
         self.world
             .render_rows(FIRST_ROW..camera.height, &mut self.pixels);
-        let frame = FrameView {
-            format: PixelFormat::Rgb8,
-            width: camera.width as u32,
-            height: (camera.height - FIRST_ROW) as u32,
-            data: &self.pixels,
-            captured: self.world.now(),
-            sequence: 0,
-        };
+        let frame = frame(&self.world, &self.pixels);
         self.pictures.copy_within(PICTURE.., 0);
         let latest = self.pictures.len() - PICTURE;
         self.vision
@@ -149,6 +142,11 @@ impl Drive {
             self.is_fresh = false;
         }
         Ok(true)
+    }
+
+    /// The camera's latest frame, from row [`FIRST_ROW`] on.
+    pub fn frame(&self) -> FrameView<'_> {
+        frame(&self.world, &self.pixels)
     }
 
     /// What a network gets now: the latest pictures, and what the car's sensors measured.
@@ -227,5 +225,17 @@ impl Drive {
     /// The random generator of this drive.
     pub fn random(&mut self) -> &mut Random {
         &mut self.random
+    }
+}
+
+fn frame<'a>(world: &World, pixels: &'a [u8]) -> FrameView<'a> {
+    let camera = world.camera();
+    FrameView {
+        format: PixelFormat::Rgb8,
+        width: camera.width as u32,
+        height: (camera.height - FIRST_ROW) as u32,
+        data: pixels,
+        captured: world.now(),
+        sequence: 0,
     }
 }
