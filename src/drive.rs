@@ -71,6 +71,8 @@ pub struct Request {
     pub watch: bool,
     /// Where the page is served; `None` for this computer only.
     pub listen: Option<SocketAddr>,
+    /// Where observers may connect to the tap.
+    pub tap: Option<PathBuf>,
     /// Whether the operator drives with that page, and not with a gamepad.
     pub by_page: bool,
     /// The drive log, if one is kept.
@@ -99,6 +101,7 @@ impl Request {
             quiet: false,
             watch: false,
             listen: None,
+            tap: None,
             by_page: false,
             log: None,
             born: Instant::now(),

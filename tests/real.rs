@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use pilotage_guard::{LinkError, Refusal, SocketLink};
+use pilotage_tap::Observer;
 use running::{Running, err, out, wait_for};
 use rustix::process::{Signal, kill_process};
 
@@ -359,4 +360,34 @@ fn trim_shows_each_value_and_writes_the_accepted_ones() {
     assert_eq!(crossed.status.code(), Some(2));
     assert!(err(&crossed).contains("centre_us"), "{}", err(&crossed));
     assert_eq!(fs::read_to_string(car.file()).unwrap(), after);
+}
+
+#[test]
+fn an_observer_sees_a_drive_by_its_socket() {
+    let car = Car::new("[actuator]\nkind = \"dry-run\"\n");
+    let socket = car.folder.path().join("tap.sock");
+    let place = socket.display().to_string();
+    let drive = car.command(&["drive", "--json", "--no-log", "--tap", &place]);
+    let drive = Running::start(drive);
+    let mut observer = None;
+    wait("the socket", || {
+        observer = Observer::connect(&socket).ok();
+        observer.is_some()
+    });
+    let mut observer = observer.unwrap();
+    assert!(!observer.drive().simulated);
+    wait("a frame", || observer.next_record().is_some());
+    drive.kill(Signal::TERM);
+    assert!(drive.end().status.success());
+    wait("the end", || observer.has_ended());
+    assert!(!socket.exists());
+    // A socket that cannot be made is an error at the start.
+    let mut command = car.command(&["drive", "--tap", "/nowhere/tap.sock"]);
+    let refused = command.output().unwrap();
+    assert!(!refused.status.success());
+    assert!(
+        err(&refused).contains("/nowhere/tap.sock"),
+        "{}",
+        err(&refused)
+    );
 }

@@ -39,7 +39,7 @@ const MOST_REACTION: Duration = Duration::from_nanos(1_000_000_000 / RATE as u64
 #[test]
 fn every_frame_reaches_the_guard() {
     let frames = std::env::var("PILOTAGE_SOAK").ok();
-    let frames: u64 = frames.map_or(3000, |frames| frames.parse().unwrap());
+    let frames: u64 = frames.map_or(1800, |frames| frames.parse().unwrap());
     let busy = std::env::var_os("PILOTAGE_SOAK_BUSY").is_some();
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("camera.pipe");

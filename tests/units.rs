@@ -44,7 +44,7 @@ fn no_unit_turns_the_cpu_controller_on() {
             units += 1;
         }
     }
-    assert_eq!(units, 4);
+    assert_eq!(units, 5);
 }
 
 /// Its user has no home, and ProtectSystem=strict makes all other folders read-only: GStreamer's

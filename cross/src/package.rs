@@ -19,7 +19,7 @@ use tooling::requirements::{self, Requirement};
 const GLIBC: (u32, u32) = (2, 27);
 
 /// The programs in the package.
-pub const PROGRAMS: [&str; 2] = ["pilotage", "pilotage-guard"];
+pub const PROGRAMS: [&str; 3] = ["pilotage", "pilotage-guard", "pilotage-watch"];
 
 /// The package's architecture, by Debian's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -170,6 +170,7 @@ fn compile(checkout: &Checkout, architecture: Architecture, build: Build) -> Res
         .arg("--release")
         .arg("--package=pilotage")
         .arg("--package=pilotage-guard")
+        .arg("--package=pilotage-watch")
         .arg("--bins")
         .arg("--target")
         .arg(target)

@@ -83,6 +83,10 @@ pub struct Options {
     /// Show the drive on a page, whose address is printed; needs the program pilotage-watch
     #[arg(long)]
     pub watch: bool,
+    /// Let observers connect at this socket, such as `pilotage-watch --tap SOCKET`; who may is up to its
+    /// folder
+    #[arg(long, value_name = "SOCKET")]
+    pub tap: Option<PathBuf>,
     /// The drive log
     #[command(flatten)]
     pub log: LogOptions,
@@ -262,6 +266,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         json: options.json,
         watch: options.watch || options.by_page || options.listen.is_some(),
         listen: options.listen,
+        tap: options.tap.clone(),
         log: options.log.request(&car),
         born,
         ..Request::new(car)

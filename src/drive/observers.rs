@@ -93,8 +93,9 @@ impl From<ProgramError> for ObserversError {
 }
 
 impl Observers {
-    /// Starts what `request` asks for: the page, whose program prints its address, and the log. The
-    /// drive is that of `driver` in `setting`; the page writes its operator's hand to `hand`. `None` if there is neither. A log that cannot be kept
+    /// Starts what `request` asks for: the page, whose program prints its address, the log, and the socket
+    /// of the tap. The
+    /// drive is that of `driver` in `setting`; the page writes its operator's hand to `hand`. `None` if there is none of them. A log that cannot be kept
     /// is reported, and the drive goes on without it.
     ///
     /// # Errors
@@ -106,11 +107,11 @@ impl Observers {
         driver: &dyn Driver,
         hand: Option<OwnedFd>,
     ) -> Result<Option<Self>, ObserversError> {
-        if !request.watch && request.log.is_none() {
+        if !request.watch && request.log.is_none() && request.tap.is_none() {
             return Ok(None);
         }
         match Self::start_requested(request, setting, driver, hand) {
-            Err(error) if !request.watch => {
+            Err(error) if !request.watch && request.tap.is_none() => {
                 say(&format!("no drive log is written: {error}"));
                 Ok(None)
             }
@@ -149,7 +150,7 @@ impl Observers {
         if request.log.is_some() {
             here.push(log_here);
         }
-        let server = TapServer::start(source, None, here)?;
+        let server = TapServer::start(source, request.tap.as_deref(), here)?;
         let car_file = request.file.as_deref().filter(|_| !drive.simulated);
         let page = program.map(|program| {
             let listen = request.listen;

@@ -12,10 +12,15 @@ use tooling::requirements::Requirement;
 use tooling::tally::Tally;
 
 /// The highest exposure rating that `systemd-analyze security` may give each unit, in tenths.
-const EXPOSURES: [(&str, u32); 2] = [("pilotage-guard.service", 12), ("pilotage.service", 20)];
-const UNITS: [&str; 4] = [
+const EXPOSURES: [(&str, u32); 3] = [
+    ("pilotage-guard.service", 12),
+    ("pilotage.service", 20),
+    ("pilotage-watch.service", 18),
+];
+const UNITS: [&str; 5] = [
     "pilotage-guard.service",
     "pilotage.service",
+    "pilotage-watch.service",
     "pilotage-engine.service",
     "pilotage-sleep.service",
 ];
@@ -24,15 +29,17 @@ const UNITS: [&str; 4] = [
 const OPTED_IN: usize = 3;
 
 /// Files that have to be in the package; it contains more.
-const CONTENTS: [&str; 29] = [
+const CONTENTS: [&str; 31] = [
     "etc/pilotage/car.toml",
     "lib/systemd/system/pilotage-engine.service",
     "lib/systemd/system/pilotage-guard.service",
     "lib/systemd/system/pilotage-sleep.service",
+    "lib/systemd/system/pilotage-watch.service",
     "lib/systemd/system/pilotage.service",
     "lib/udev/rules.d/60-pilotage.rules",
     "usr/bin/pilotage",
     "usr/bin/pilotage-guard",
+    "usr/bin/pilotage-watch",
     "usr/lib/sysusers.d/pilotage.conf",
     "usr/lib/tmpfiles.d/pilotage.conf",
     "usr/share/bash-completion/completions/pilotage",
@@ -168,18 +175,19 @@ const LIFE: [(&str, &str); 7] = [
     (
         "it is installed as docs/first-lap.md says",
         "apt-get install --yes --no-install-recommends /old.deb
-        id pilotage; id pilotage-guard
+        id pilotage; id pilotage-guard; id pilotage-watch
         for group in i2c gpio dialout video render input; do getent group $group; done
         test -L /etc/systemd/system/multi-user.target.wants/pilotage-guard.service
         test -L /etc/systemd/system/sleep.target.wants/pilotage-sleep.service
         test ! -e /etc/systemd/system/multi-user.target.wants/pilotage.service
+        test ! -e /etc/systemd/system/pilotage.service.wants/pilotage-watch.service
         test \"$(stat -c '%U %a' /var/lib/pilotage /var/lib/pilotage/plans)\" = \"root 755
 root 755\"
         test \"$(stat -c %U /var/lib/pilotage/recordings)\" = pilotage",
     ),
     (
         "its programs run, and as installed the car has no motors",
-        "pilotage --version; pilotage-guard --version
+        "pilotage --version; pilotage-guard --version; pilotage-watch --version
         pilotage-guard --failsafe
         grep '^kind = \"dry-run\"' /etc/pilotage/car.toml
         pilotage compile --for-this-machine --car /etc/pilotage/car.toml",
