@@ -2,11 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::OFlags;
-use rustix::termios::{OptionalActions, QueueSelector};
+use pilotage_linux::serial;
 
 use super::device_lock::{self, LockPolicy};
 
@@ -25,22 +23,9 @@ impl Port {
     /// # Errors
     /// `WouldBlock` or `ResourceBusy` when another process holds it; otherwise the system's error.
     pub(crate) fn open(path: &Path, baud: u32, lock_policy: LockPolicy) -> io::Result<Self> {
-        let flags = OFlags::NOCTTY | OFlags::NONBLOCK;
-        let port = lock_policy.wait(|| {
-            File::options()
-                .read(true)
-                .write(true)
-                .custom_flags(flags.bits() as i32)
-                .open(path)
-        })?;
+        let port = lock_policy.wait(|| serial::open(path, true))?;
         device_lock::lock(&port, path, lock_policy)?;
-        rustix::termios::ioctl_tiocexcl(&port)?;
-        let mut termios = rustix::termios::tcgetattr(&port)?;
-        termios.make_raw();
-        termios.set_speed(baud)?;
-        rustix::termios::tcsetattr(&port, OptionalActions::Now, &termios)?;
-        // Discard what an earlier process left in the buffers.
-        rustix::termios::tcflush(&port, QueueSelector::IOFlush)?;
+        serial::take(&port, baud)?;
         Ok(Self(port))
     }
 
