@@ -23,6 +23,17 @@ impl Rays {
         fits.then_some(Self { count, start, end })
     }
 
+    /// `count` rays of a full turn, from behind the car over its right side and ahead to its left; at
+    /// least 2 and at most [`MOST_RAYS`].
+    pub fn around(count: usize) -> Self {
+        let count = count.clamp(2, MOST_RAYS);
+        Self {
+            count,
+            start: -180.0,
+            end: 180.0 - 360.0 / count as f32,
+        }
+    }
+
     /// The number of rays.
     pub const fn count(self) -> usize {
         self.count
@@ -150,6 +161,20 @@ mod tests {
             assert_eq!(ahead.cover(wanted), covers, "{count}");
             assert_eq!(clockwise.cover(wanted), covers, "{count}");
         }
+    }
+
+    #[test]
+    fn rays_of_a_full_turn_have_one_ray_for_each_direction() {
+        for (count, rays) in [(360, 360), (450, 450), (1, 2), (9999, MOST_RAYS)] {
+            let around = Rays::around(count);
+            assert_eq!(around.count(), rays);
+            assert_eq!(Rays::new(rays, around.start(), around.end()), Some(around));
+            let wanted = Rays::new(2, -180.0, 180.0).unwrap();
+            assert!(around.cover(wanted), "{count}");
+            assert_eq!(around.nearest(180.0), Some(0));
+            assert_eq!(around.nearest(0.0), Some(rays / 2));
+        }
+        assert_eq!(Rays::around(360).nearest(90.0), Some(270));
     }
 
     #[test]
