@@ -7,6 +7,7 @@ mod camera;
 mod circuit;
 mod gamepad;
 mod imu;
+mod lidar;
 mod range;
 mod settings;
 mod validate;
@@ -20,6 +21,7 @@ use pilotage_drivelog::Keep;
 use pilotage_engine::InstructionSet;
 use pilotage_guard::drivers::ActuatorSettings;
 use pilotage_guard::{GuardedCar, Identity, Limits, canonical};
+use pilotage_lidar::LidarConfig;
 use pilotage_simulator::{
     Appearance, CameraSpec, CarKind, Circuit, CircuitError, LidarSpec, SensorSpec, World,
 };
@@ -33,6 +35,7 @@ use pilotage_gamepad::GamepadConfig;
 
 pub use gamepad::GamepadSettings;
 pub use imu::ImuSettings;
+pub use lidar::{LidarKind, LidarSettings};
 pub use settings::{
     BackendKind, CameraSettings, CarPreset, CarSettings, ControlSetting, EngineSettings, GpuMemory,
     Kind, LogKeep, LogSettings, MixerSettings, OnGpuFailure, Settings, SimulatorSettings,
@@ -79,6 +82,8 @@ pub struct Car {
     pub gamepad: Option<GamepadConfig>,
     /// The inertial unit of a physical car, if car.toml has one.
     pub imu: Option<ImuConfig>,
+    /// The lidar of a physical car, if car.toml has one.
+    pub lidar: Option<LidarConfig>,
     /// The drive log.
     pub log: LogConfig,
 }

@@ -5,6 +5,7 @@ mod devices;
 mod gamepad;
 mod gpu;
 mod imu;
+mod lidar;
 mod machine;
 mod services;
 mod system;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use pilotage_camera::Source;
 use pilotage_guard::drivers;
+use pilotage_lidar::LidarConfig;
 use serde::Serialize;
 
 use crate::car::{Backend, Car, OnGpuFailure};
@@ -123,6 +125,8 @@ pub struct Needs {
     pub gamepad: Option<GamepadConfig>,
     /// The inertial unit.
     pub imu: Option<ImuConfig>,
+    /// The lidar.
+    pub lidar: Option<LidarConfig>,
 }
 
 impl Needs {
@@ -161,6 +165,7 @@ impl Needs {
             },
             gamepad: car.gamepad.clone(),
             imu: car.imu.clone(),
+            lidar: car.lidar.clone(),
         }
     }
 }
@@ -181,6 +186,8 @@ pub fn examine(system: &System, gpu: &Gpu, needs: &Needs) -> Vec<Finding> {
             .as_ref()
             .map(|config| imu::finding(system, config)),
     );
+    let lidar = needs.lidar.as_ref();
+    findings.extend(lidar.map(|config| lidar::finding(system, config)));
     // A physical car is stopped over the network.
     if needs.i2c || needs.motors.is_some() {
         findings.extend(wifi::findings(system));

@@ -416,6 +416,7 @@ fn take(
     mut recorder: Recorder,
 ) {
     let (shared, say) = (Arc::clone(&recorder.shared), recorder.say);
+    let mut scan = Scan::default();
     let mut faults = FaultReports::default();
     while !shared.end.load(Ordering::Acquire) {
         match camera.next(&mut frame) {
@@ -424,11 +425,15 @@ fn take(
                 faults.well(back, Instant::now(), say);
                 if let Some(values) = steered.get() {
                     let command = recorder.commands.as_ref().and_then(|it| it.place());
-                    let measured = sensors.as_mut().map(|sensors| sensors.read());
+                    let mut measured = Measurements::default();
+                    if let Some(sensors) = &mut sensors {
+                        (measured, _) = sensors.read();
+                        sensors.scan(&mut scan);
+                    }
                     let numbers = Numbers {
-                        measured: measured.unwrap_or_default().0,
+                        measured,
                         command,
-                        scan: None,
+                        scan: Some(&scan).filter(|scan| scan.is_whole()),
                     };
                     recorder.take(frame.view(), values, numbers);
                 }

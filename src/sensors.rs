@@ -65,14 +65,14 @@ pub enum Unfit {
     /// There is no lidar.
     #[error(
         "the engine gets a lidar's scan (`[scan]` in its recipe), and this car has no lidar. The simulated car has \
-         one; for a car without, set `missing` in that table to a distance and compile the engine again, or drive \
+         one; name one in car.toml (`[lidar]`: docs/car.md); for a car without, set `missing` in that table to a distance and compile the engine again, or drive \
          with an engine that does not need it"
     )]
     NoLidar,
     /// The lidar does not see what the engine gets.
     #[error(
         "the engine gets a scan of {} rays from {} to {} degrees (`[scan]` in its recipe), and the lidar's {} \
-         rays from {} to {} do not cover it; change `lidar_field` and `lidar_rays` of [simulator] in car.toml",
+         rays from {} to {} do not cover it; change `lidar_field` and `lidar_rays` of [simulator] in car.toml, or `rays` of [lidar]",
         wanted.count(), wanted.start(), wanted.end(), found.count(), found.start(), found.end()
     )]
     Field {

@@ -3,19 +3,28 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use pilotage::pilot::{BuildError, StepError};
 use pilotage::sensors::{Lidar, Sensors, SimulatedSensors, Unfit};
+use pilotage_dataset::Recording;
 use pilotage_simulator::LidarSpec;
 use pilotage_vehicle::{Measurement, Measurements, Scan};
 
+use ld06::Ld06;
 use program::{DRIVE, json, pilotage, refusal, replayed};
 
+#[path = "support/film.rs"]
+mod film;
+#[path = "../crates/lidar/tests/support/ld06.rs"]
+mod ld06;
 #[path = "support/lidar.rs"]
 mod lidar;
 #[path = "support/program.rs"]
 mod program;
+#[path = "../crates/guard/tests/support/pty.rs"]
+mod pty;
 #[path = "support/stepped.rs"]
 mod stepped;
 
@@ -97,6 +106,121 @@ fn a_car_without_a_lidar_is_refused() {
     fs::write(&car, narrow).unwrap();
     let message = refusal(&["drive", "--no-log", "--car", &car]);
     assert!(message.contains("do not cover it"), "{message}");
+}
+
+/// An engine for a physical car, and its car.toml: a folder of pictures in place of a camera, motors that do
+/// not exist, and a lidar at `lidar` in the folder, upside down.
+fn physical(folder: &Path, rays: usize) -> String {
+    lidar::write(folder, "fp32", None);
+    let recipe = fs::read_to_string(folder.join("lidar.toml")).unwrap();
+    let recipe = recipe.replace("domain = \"simulated\"", "domain = \"physical\"");
+    fs::write(folder.join("lidar.toml"), recipe).unwrap();
+    let engine = lidar::compiled(folder);
+    film::pictures(&folder.join("pictures"));
+    let car = folder.join("car.toml");
+    let text = format!(
+        "[camera]\nkind = \"folder\"\nfolder = \"pictures\"\nrepeat = true\nrate = 20\n\
+         [guard]\ndeadline_ms = 400\nsocket = {:?}\n[engine]\nfile = {engine:?}\n\
+         [actuator]\nkind = \"dry-run\"\n\
+         [lidar]\nport = \"lidar\"\nupside_down = true\nrays = {rays}\nmask = [[170, -170]]\n",
+        folder.join("guard.sock"),
+    );
+    fs::write(&car, text).unwrap();
+    car.display().to_string()
+}
+
+/// 4 m, and 1 m from ahead to the right of a lidar that is mounted upside down, whose angles grow to the left.
+fn corridor(angle: f64) -> u16 {
+    if angle > 181.0 { 1000 } else { 4000 }
+}
+
+#[test]
+fn a_lidar_on_a_serial_port_drives_a_physical_car_and_is_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let car = physical(folder.path(), 720);
+    let message = refusal(&["drive", "--no-log", "--car", &car]);
+    assert!(
+        message.contains("the lidar (`[lidar]` in car.toml) does not work")
+            && message.contains("/dev/serial/by-id"),
+        "{message}"
+    );
+    let model = Ld06::plug(&folder.path().join("lidar"), corridor, |_, _| ());
+    let tape = folder.path().join("tape");
+    let to = tape.display().to_string();
+    let drive = [
+        "drive", "--no-log", "--car", &car, "--record", &to, "--all", "--frames", "30",
+    ];
+    let output = pilotage(&drive);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("lidar at") && said.contains("720 rays"),
+        "{said}"
+    );
+    assert!(!said.contains("no scan"), "{said}");
+    let recording = Recording::open(&tape).unwrap();
+    let records = recording.records();
+    assert!(records.len() > 20, "{}", records.len());
+    for record in records {
+        let scan = record.scan.as_ref().unwrap();
+        let at = |angle| scan.millimetres[scan.rays.nearest(angle).unwrap()];
+        assert_eq!(scan.rays.count(), 720);
+        assert_eq!(
+            (at(60.0), at(-60.0), at(175.0), at(-175.0)),
+            (4000, 1000, 0, 0)
+        );
+    }
+    // The network's answers to the same scans: it turns to the side with more room.
+    let engine = folder.path().join("lidar.engine").display().to_string();
+    let replay = ["replay", &to, "--engine", &engine, "--json"];
+    let report = json(&replay).to_string();
+    assert!(report.contains("frames"), "{report}");
+
+    // A lidar with fewer rays than the network is refused, and one that falls silent stops the car until it is
+    // heard again.
+    drop(model);
+    let _model = Ld06::plug(&folder.path().join("lidar"), corridor, |number, bytes| {
+        // 0.8 s of each 4 s.
+        if number % 1500 > 1200 {
+            bytes.fill(0);
+        }
+    });
+    let coarse = fs::read_to_string(&car).unwrap();
+    fs::write(&car, coarse.replace("rays = 720", "rays = 450")).unwrap();
+    let message = refusal(&["drive", "--no-log", "--car", &car]);
+    assert!(message.contains("`rays` of [lidar]"), "{message}");
+    fs::write(&car, coarse).unwrap();
+    let output = pilotage(&["drive", "--no-log", "--car", &car, "--frames", "100"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("the lidar gives no scan that is recent enough")
+            && said.contains("the lidar gives scans again"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_doctor_shows_what_a_lidar_sees() {
+    let folder = tempfile::tempdir().unwrap();
+    let car = physical(folder.path(), 450);
+    let line = |car: &str| {
+        let page = String::from_utf8(pilotage(&["doctor", "--car", car]).stdout).unwrap();
+        let mut lines = page.lines().map(str::trim_start);
+        let line = lines.find(|line| line.starts_with("lidar"));
+        line.unwrap_or_else(|| panic!("{page}")).to_owned()
+    };
+    let gone = line(&car);
+    assert!(
+        gone.contains("PROBLEM") && gone.contains("cannot be opened"),
+        "{gone}"
+    );
+    let _model = Ld06::plug(&folder.path().join("lidar"), corridor, |_, _| ());
+    let found = line(&car);
+    assert!(
+        found.contains("ok")
+            && found.contains("600 rpm")
+            && found.contains("nearest echo at 1.00 m"),
+        "{found}"
+    );
 }
 
 /// The sensors of the simulated car, whose lidar breaks after `good` scans.

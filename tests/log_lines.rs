@@ -6,13 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files that write lines themselves.
-const WRITERS: [&str; 15] = [
+const WRITERS: [&str; 16] = [
     "crates/guard/src/daemon/process.rs",
     "crates/guard/src/daemon.rs",
     "crates/guard/src/daemon/watcher.rs",
     "crates/guard/src/drivers",
     "crates/tensorrt/src/session.rs",
     "crates/camera/src",
+    "crates/lidar/src",
     "src/commands/compile/machine.rs",
     "src/drive",
     "src/engines/fallback.rs",
@@ -33,7 +34,7 @@ const MARKS: [&str; 5] = [
 
 /// Errors and reasons that appear in such lines. Those of car.toml's keys and of TensorRT are left
 /// out, as the page states.
-const REASONS: [&str; 29] = [
+const REASONS: [&str; 30] = [
     "crates/engine/src/decoder.rs",
     "crates/guard/src/executor/actuator.rs",
     "crates/guard/src/drivers/device_lock.rs",
@@ -51,6 +52,7 @@ const REASONS: [&str; 29] = [
     "crates/guard/src/protocol/users.rs",
     "crates/camera/src/error.rs",
     "crates/camera/src/supervised.rs",
+    "crates/lidar/src/error.rs",
     "src/engines.rs",
     "src/engines/embedded.rs",
     "src/engines/process.rs",

@@ -9,6 +9,7 @@ use tensorrt_rs::Wait;
 
 use super::gamepad::GamepadSettings;
 use super::imu::ImuSettings;
+use super::lidar::LidarSettings;
 use crate::simulation::Pace;
 
 /// The whole file.
@@ -35,6 +36,8 @@ pub struct Settings {
     pub gamepad: Option<GamepadSettings>,
     /// The inertial unit; `None` for none.
     pub imu: Option<ImuSettings>,
+    /// The lidar; `None` for none.
+    pub lidar: Option<LidarSettings>,
 }
 
 /// `[car]`

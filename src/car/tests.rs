@@ -1,6 +1,7 @@
 mod documentation;
 mod errors;
 mod gamepad;
+mod lidar;
 
 use std::fs;
 

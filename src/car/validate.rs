@@ -76,6 +76,11 @@ pub(super) fn car(
             .as_ref()
             .map(|written| super::imu::imu(source, written, folder))
             .transpose()?,
+        lidar: settings
+            .lidar
+            .as_ref()
+            .map(|written| super::lidar::lidar(source, written, folder, &settings.actuator))
+            .transpose()?,
         log: log(source, &settings.log, folder)?,
     })
 }

@@ -11,6 +11,7 @@ use anyhow::Context;
 use pilotage_camera::{self as camera, Camera, CameraConfig, Source};
 use pilotage_console::say_always;
 use pilotage_guard::{CommandLink, LinkError, OperatorLink, SocketLink};
+use pilotage_lidar::Lidar;
 use pilotage_simulator::{CarKind, World};
 use pilotage_vehicle::{Domain, Monotonic, monotonic};
 
@@ -185,10 +186,11 @@ fn physical_by_engine(request: &Request, capture: &CameraConfig, to: To) -> anyh
     let car = &request.car;
     let loaded = load(request)?;
     let (engine, backend, domain) = (loaded.name.clone(), loaded.engine.describe(), loaded.domain);
-    let sensors = match loaded.rules.measurements.is_empty() && to.is_none() {
-        true => None,
-        false => car_sensors(car)?,
-    };
+    let (numbers, scan) = (
+        !loaded.rules.measurements.is_empty(),
+        loaded.rules.scan.is_some(),
+    );
+    let sensors = car_sensors(car, numbers || to.is_some(), scan || to.is_some())?;
     let measured = sensors.as_ref().map(Sensors::describe);
     let measured = measured.map_or_else(String::new, |sensors| format!("; {sensors}"));
     for note in sensors::check(&loaded.rules, sensors.as_ref().map(|it| it as &dyn Sensors))? {
@@ -253,7 +255,7 @@ fn physical_by_hand(request: &Request, capture: &CameraConfig, to: To) -> anyhow
         Some((folder, always)) => {
             let camera = camera::open(capture)?;
             let mixer = car.mixer.clone();
-            let sensors = car_sensors(car)?;
+            let sensors = car_sensors(car, true, true)?;
             speed = sensors.as_ref().and_then(Sensors::guard_speed).cloned();
             let sensors = sensors.map(|sensors| Box::new(sensors) as Box<dyn Sensors + Send>);
             let numbers = (commands.clone(), sensors);
@@ -290,13 +292,18 @@ fn physical_by_hand(request: &Request, capture: &CameraConfig, to: To) -> anyhow
     })
 }
 
-/// The sensors of a physical car, if car.toml has any.
-fn car_sensors(car: &Car) -> anyhow::Result<Option<CarSensors>> {
+/// The sensors of a physical car that car.toml has, of those that measure `numbers`, and of the lidar if a
+/// `scan` is needed.
+fn car_sensors(car: &Car, numbers: bool, scan: bool) -> anyhow::Result<Option<CarSensors>> {
     let start = |config| Imu::start(config, Path::new(iio::DEVICES), say);
-    let imu = car.imu.as_ref().map(start).transpose();
+    let imu = car.imu.as_ref().filter(|_| numbers).map(start).transpose();
     let imu = imu.context("the inertial unit (`[imu]` in car.toml) does not work")?;
-    let speed = car.actuator.measures_speed().then(GuardSpeed::default);
-    Ok(CarSensors::new(imu, speed))
+    let start = |config| Lidar::start(config, say);
+    let lidar = car.lidar.as_ref().filter(|_| scan).map(start).transpose();
+    let lidar = lidar.context("the lidar (`[lidar]` in car.toml) does not work")?;
+    let speed = car.actuator.measures_speed();
+    let speed = (speed && numbers).then(GuardSpeed::default);
+    Ok(CarSensors::new(imu, lidar, speed))
 }
 
 /// Waits for the first speed, so that the first frame has one. Motors that do not answer are reported when

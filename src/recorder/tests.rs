@@ -402,6 +402,30 @@ fn a_disk_too_slow_costs_frames_that_are_counted() {
     );
 }
 
+/// A lidar that sees a wall.
+struct Wall;
+
+impl Sensors for Wall {
+    fn describe(&self) -> String {
+        "wall".to_owned()
+    }
+
+    fn measures(&self, _: Measurement) -> bool {
+        false
+    }
+
+    fn read(&mut self) -> (Measurements, Duration) {
+        Default::default()
+    }
+
+    fn scan(&mut self, scan: &mut Scan) -> Duration {
+        scan.rays = Rays::new(2, -1.0, 1.0).unwrap();
+        scan.millimetres.clear();
+        scan.millimetres.extend([700, 700]);
+        Duration::ZERO
+    }
+}
+
 /// A camera that waits until it is released.
 struct Held(Fast, Arc<AtomicBool>);
 
@@ -438,7 +462,8 @@ fn no_more_frames_are_written_than_are_wanted() {
     let steered = Arc::new(Steered::new(false));
     steered.set(true, 0.5, 0.1);
     let (folder, mixer) = (open(&tape).unwrap(), Mixer::simulated());
-    let taker = FrameTaker::start(camera, folder, mixer, (None, None), steered, |_| ()).unwrap();
+    let numbers = (None, Some(Box::new(Wall) as Box<dyn Sensors + Send>));
+    let taker = FrameTaker::start(camera, folder, mixer, numbers, steered, |_| ()).unwrap();
     let taker = taker.keep(Some(3));
     released.store(true, Ordering::Release);
     while !taker.ended() {
@@ -448,4 +473,7 @@ fn no_more_frames_are_written_than_are_wanted() {
     assert_eq!((counts.written, counts.failed), (3, 0), "{counts:?}");
     let list = fs::read_to_string(tape.path().join("data.csv")).unwrap();
     assert_eq!(list.lines().count() as u64, 1 + counts.written);
+    for record in Recording::open(tape.path()).unwrap().records() {
+        assert_eq!(record.scan.as_ref().unwrap().millimetres, [700, 700]);
+    }
 }

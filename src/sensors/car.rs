@@ -1,18 +1,19 @@
-//! The sensors of a physical car: the inertial unit of car.toml, and the speed that its motors' electronics
+//! The sensors of a physical car: the inertial unit and the lidar of car.toml, and the speed that its motors' electronics
 //! measure. Only the guard reads these electronics. It reports the speed with its status, and the loop puts it
 //! into [`GuardSpeed`].
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pilotage_vehicle::{MeasuredSpeed, Measurement, Measurements, Time, monotonic};
+use pilotage_vehicle::{MeasuredSpeed, Measurement, Measurements, Scan, Time, monotonic};
 
-use super::{Imu, Sensors};
+use super::{Imu, Lidar, Sensors};
 
 /// The sensors of a physical car.
 #[derive(Debug, Clone)]
 pub struct CarSensors {
     imu: Option<Imu>,
+    lidar: Option<pilotage_lidar::Lidar>,
     speed: Option<GuardSpeed>,
     latest_speed: Option<MeasuredSpeed>,
 }
@@ -20,12 +21,19 @@ pub struct CarSensors {
 /// A number that was measured longer ago is not known, whatever the recipe allows: so a sensor that hangs
 /// leaves no number in a recording, and does not make those of another sensor look old.
 const RECENT: Duration = Duration::from_millis(150);
+/// The same of a scan, which takes up to 200 ms itself.
+const RECENT_SCAN: Duration = Duration::from_millis(500);
 
 impl CarSensors {
-    /// The sensors that `imu` and `speed` have, if any.
-    pub fn new(imu: Option<Imu>, speed: Option<GuardSpeed>) -> Option<Self> {
-        (imu.is_some() || speed.is_some()).then_some(Self {
+    /// The sensors that `imu`, `lidar` and `speed` have, if any.
+    pub fn new(
+        imu: Option<Imu>,
+        lidar: Option<pilotage_lidar::Lidar>,
+        speed: Option<GuardSpeed>,
+    ) -> Option<Self> {
+        (imu.is_some() || lidar.is_some() || speed.is_some()).then_some(Self {
             imu,
+            lidar,
             speed,
             latest_speed: None,
         })
@@ -35,8 +43,9 @@ impl CarSensors {
 impl Sensors for CarSensors {
     fn describe(&self) -> String {
         let imu = self.imu.as_ref().map(Imu::describe);
+        let lidar = self.lidar.as_ref().map(pilotage_lidar::Lidar::describe);
         let speed = self.speed.as_ref().map(|_| "speed by the motors");
-        let parts: Vec<&str> = imu.into_iter().chain(speed).collect();
+        let parts: Vec<&str> = imu.into_iter().chain(lidar).chain(speed).collect();
         parts.join(", ")
     }
 
@@ -71,6 +80,23 @@ impl Sensors for CarSensors {
     fn guard_speed(&self) -> Option<&GuardSpeed> {
         self.speed.as_ref()
     }
+
+    fn lidar(&self) -> Option<Lidar> {
+        self.lidar.as_ref().map(|lidar| Lidar::Rays(lidar.rays()))
+    }
+
+    fn scan(&mut self, scan: &mut Scan) -> Duration {
+        let latest = self.lidar.as_mut().and_then(|lidar| lidar.latest(scan));
+        let now = monotonic();
+        let age = latest.map(|at| now.since(at));
+        match age.filter(|age| *age <= RECENT_SCAN) {
+            Some(age) => age,
+            None => {
+                scan.clear();
+                Duration::ZERO
+            }
+        }
+    }
 }
 
 /// The speed of the guard's latest report, shared with the thread that records. Neither side waits.
@@ -97,9 +123,9 @@ mod tests {
 
     #[test]
     fn a_speed_is_known_only_while_it_is_recent() {
-        assert!(CarSensors::new(None, None).is_none());
+        assert!(CarSensors::new(None, None, None).is_none());
         let speed = GuardSpeed::default();
-        let mut sensors = CarSensors::new(None, Some(speed.clone())).unwrap();
+        let mut sensors = CarSensors::new(None, None, Some(speed.clone())).unwrap();
         assert!(sensors.measures(Measurement::Speed));
         assert!(!sensors.measures(Measurement::YawRate));
         assert!(sensors.read().0.is_empty());

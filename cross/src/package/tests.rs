@@ -59,6 +59,7 @@ const CONTENTS: [&str; 31] = [
     "usr/share/pilotage/opt-in/csi-camera.conf",
     "usr/share/pilotage/opt-in/hardware-watchdog.conf",
     "usr/share/pilotage/opt-in/jetson-clocks.conf",
+    "usr/share/pilotage/opt-in/lidar.conf",
     "usr/share/pilotage/opt-in/pwm-pins.conf",
     "usr/share/zsh/vendor-completions/_pilotage",
 ];

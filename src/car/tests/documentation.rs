@@ -35,7 +35,7 @@ fn known(header: &str) -> Vec<String> {
 fn the_documentation_has_each_key_and_no_other() {
     let documented = documented();
     let mut sections = known("");
-    assert_eq!(sections.len(), 10, "{sections:?}");
+    assert_eq!(sections.len(), 11, "{sections:?}");
     sections.extend(
         [
             "guard.steering",
@@ -82,10 +82,11 @@ fn the_documented_defaults_are_those_of_the_code() {
         let none = match section.as_str() {
             "gamepad" => "[gamepad]",
             "imu" => "[imu]\ngyroscope = \"mpu6050\"",
+            "lidar" => "[lidar]\nport = \"/dev/ttyUSB0\"",
             _ => "",
         };
         let text = match section.as_str() {
-            "imu" => format!("{none}\n{key} = {default}"),
+            "imu" | "lidar" => format!("{none}\n{key} = {default}"),
             _ => text,
         };
         assert_eq!(
