@@ -6,12 +6,12 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pilotage::engines;
 use pilotage_engine::Bundle;
 use pilotage_gpu::TensorRtPaths;
 use tensorrt_rs::{Headers, Shims, Version};
 
-use crate::run::{DriveOptions, DriveReport};
+use crate::run::{self, DriveOptions, DriveReport};
+use crate::tensors::Tensors;
 use crate::versions;
 
 /// The folder of the machine, in the process that [`Machine::run_drive`] starts.
@@ -24,6 +24,8 @@ pub struct Machine {
     place: tempfile::TempDir,
     version: Version,
     environment: Vec<(&'static str, String)>,
+    /// The engine's file; `None` for the compiled-in engine.
+    engine: Option<PathBuf>,
 }
 
 /// NVIDIA's headers of TensorRT 11.4, or of the version that `cargo xtask stand-ins` chooses.
@@ -73,9 +75,14 @@ impl Machine {
         Self::with_headers(&headers())
     }
 
+    /// As [`new`](Self::new), with the engine in a file.
+    pub fn of_engine(file: &Path) -> Self {
+        Self::build(&headers(), "c++", &[], Some(file))
+    }
+
     /// As [`new`](Self::new), with TensorRT of the version of `headers`.
     pub fn with_headers(headers: &Headers) -> Self {
-        Self::build(headers, "c++", &[])
+        Self::build(headers, "c++", &[], None)
     }
 
     /// As [`new`](Self::new), under AddressSanitizer: shim and substitutes are compiled for it, and
@@ -106,6 +113,7 @@ impl Machine {
                     "detect_leaks=0:detect_stack_use_after_return=1".to_owned(),
                 ),
             ],
+            None,
         );
         let shim = machine.path("shims").join(machine.version.shim_file());
         let shim = fs::read(shim).unwrap();
@@ -113,12 +121,18 @@ impl Machine {
         machine
     }
 
-    fn build(headers: &Headers, compiler: &str, environment: &[(&'static str, String)]) -> Self {
+    fn build(
+        headers: &Headers,
+        compiler: &str,
+        environment: &[(&'static str, String)],
+        engine: Option<&Path>,
+    ) -> Self {
         let version = versions::of(headers);
         let machine = Self {
             place: tempfile::tempdir().unwrap(),
             version,
             environment: environment.to_vec(),
+            engine: engine.map(Path::to_owned),
         };
         for folder in ["libraries", "shims"] {
             fs::create_dir(machine.path(folder)).unwrap();
@@ -156,10 +170,8 @@ impl Machine {
             &tensorrt_library,
         );
         symlink(&tensorrt_library, machine.library("nvonnxparser")).unwrap();
-        let bundle = Bundle::read(engines::compiled_in("pilotnet").unwrap()).unwrap();
-        let [input, output] = [&bundle.plan.inputs[0].name, &bundle.plan.outputs[0].name];
-        // INT8 in, planar; float out.
-        let header = format!("{input} 2 4 1 3 66 200 {output} 0 2 1 2\n");
+        let bundle = Bundle::read(&run::engine_file(engine)).unwrap();
+        let header = Tensors::of(&bundle).header();
         fs::write(machine.path("answers"), header).unwrap();
         mode(&machine.path("answers"), 0o644);
         let prepared = machine.prepare(&[]);
@@ -228,6 +240,10 @@ impl Machine {
         let run = tempfile::tempdir_in(self.place.path()).unwrap();
         mode(run.path(), 0o755);
         let at = |name: &str| run.path().join(name);
+        let options = &DriveOptions {
+            engine: self.engine.clone(),
+            ..options.clone()
+        };
         fs::write(at("options"), serde_json::to_vec(options).unwrap()).unwrap();
         let mut folders = vec![self.path("libraries")];
         let given = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();

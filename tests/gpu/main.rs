@@ -10,7 +10,17 @@
 )]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+#[path = "../support/combined.rs"]
+mod combined;
+mod inputs;
+#[path = "../support/lidar.rs"]
+mod lidar;
 mod machine;
+#[path = "../support/memory.rs"]
+mod memory;
+#[path = "../support/numbers.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod numbers;
 mod outcome;
 #[path = "../support/processes.rs"]
 mod processes;
@@ -18,6 +28,7 @@ mod real;
 mod repeat;
 mod run;
 mod table;
+mod tensors;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};

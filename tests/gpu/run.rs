@@ -1,7 +1,7 @@
 //! One drive with the substitutes, in a separate process, and its faults.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -15,7 +15,7 @@ use pilotage::engines::{self, GpuSetup, Loaded};
 use pilotage::guarded::GuardProcess;
 use pilotage::pilot::Dropped;
 use pilotage::simulation::{Pace, SimulatedDrive};
-use pilotage_engine::{Bundle, CpuEngine, CpuOptions, Engine, TensorMut, TensorRef};
+use pilotage_engine::{Bundle, CpuEngine, CpuOptions};
 use pilotage_gpu::TensorRtPaths;
 use pilotage_guard::Mode;
 use pilotage_vehicle::{Domain, monotonic};
@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::machine;
 use crate::processes::{children, comm, lives};
+use crate::tensors::Tensors;
 
 /// The part of a drive in which a fault occurs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -43,6 +44,8 @@ pub enum When {
 pub struct DriveOptions {
     /// Build the plan first.
     pub prepare: bool,
+    /// The engine's file; `None` for the compiled-in engine.
+    pub engine: Option<PathBuf>,
     /// `fallback = "stop"`.
     pub stop: bool,
     /// Write a trace of the calls, with the parts of the drive.
@@ -63,6 +66,7 @@ impl Default for DriveOptions {
     fn default() -> Self {
         Self {
             prepare: false,
+            engine: None,
             stop: false,
             trace: false,
             guard: None,
@@ -114,6 +118,14 @@ pub struct DriveReport {
     pub released: bool,
 }
 
+/// The bytes of the engine in `file`, or of the compiled-in engine.
+pub fn engine_file(file: Option<&Path>) -> Vec<u8> {
+    match file {
+        Some(file) => fs::read(file).unwrap(),
+        None => engines::compiled_in("pilotnet").unwrap().to_vec(),
+    }
+}
+
 /// A lap of `simple` with a fixed latency, so that the same answers give the same lap; with
 /// `guard`, on the wall clock.
 pub fn car(backend: BackendKind, options: &DriveOptions) -> Car {
@@ -125,6 +137,8 @@ pub fn car(backend: BackendKind, options: &DriveOptions) -> Car {
             settings.engine.gpu_limit_ms = Some(50.0);
         }
         settings.engine.backend = backend;
+        let file = options.engine.as_ref();
+        settings.engine.file = file.map(|file| file.display().to_string());
         settings.engine.gpu_start_s = options.start_s;
         if options.stop {
             settings.engine.fallback = OnGpuFailure::Stop;
@@ -138,19 +152,20 @@ pub fn run_in_child(place: &Path) {
     let run = PathBuf::from(std::env::var_os("PILOTAGE_TEST_RUN").unwrap());
     let options: DriveOptions =
         serde_json::from_slice(&fs::read(run.join("options")).unwrap()).unwrap();
-    let bundle = Bundle::read(engines::compiled_in("pilotnet").unwrap()).unwrap();
+    let file = engine_file(options.engine.as_deref());
+    let bundle = Bundle::read(&file).unwrap();
+    let tensors = Tensors::of(&bundle);
     let listener = UnixListener::bind(run.join("ask")).unwrap();
     let plan = bundle.plan.clone();
     let engine = move || CpuEngine::new(&plan, CpuOptions::default()).unwrap();
     let fault = run.join("fault");
-    std::thread::spawn(move || answer(&listener, &engine, &fault));
+    std::thread::spawn(move || answer(&listener, &engine, &tensors, &fault));
     // Another user builds the plan for root.
     fs::set_permissions(run.join("ask"), fs::Permissions::from_mode(0o777)).unwrap();
     let places = machine::places(place);
     let mut prepared = None;
     if options.prepare {
-        let file = engines::compiled_in("pilotnet").unwrap();
-        let made = setup(&places).prepare(file, &bundle);
+        let made = setup(&places).prepare(&file, &bundle);
         prepared = Some(match made {
             Ok(prepared) => format!("{}: {}", prepared.precision, prepared.notes.join("; ")),
             Err(error) => format!("error: {error}"),
@@ -374,32 +389,24 @@ fn lap(
     }
 }
 
-/// Computes the substitute's answers for each process that connects: planar quantized values in,
-/// numbers out.
-pub fn answer(listener: &UnixListener, engine: &(impl Fn() -> CpuEngine + Sync), fault: &Path) {
+/// Computes the substitute's answers for each process that connects.
+pub fn answer(
+    listener: &UnixListener,
+    engine: &(impl Fn() -> CpuEngine + Sync),
+    tensors: &Tensors,
+    fault: &Path,
+) {
     std::thread::scope(|scope| {
         while let Ok((connection, _)) = listener.accept() {
-            scope.spawn(|| answer_one(connection, engine(), fault));
+            scope.spawn(|| answer_one(connection, engine(), tensors, fault));
         }
     });
 }
 
-fn answer_one(mut connection: UnixStream, mut engine: CpuEngine, fault: &Path) {
-    let length = engine.inputs()[0].len();
-    let (mut planes, mut values) = (vec![0; length], vec![0_i8; length]);
-    while connection.read_exact(&mut planes).is_ok() {
-        for (at, value) in values.iter_mut().enumerate() {
-            *value = planes[at % 3 * (length / 3) + at / 3].cast_signed();
-        }
-        let mut numbers = [0.0; 2];
-        engine
-            .infer(
-                &[TensorRef::I8(&values)],
-                &mut [TensorMut::F32(&mut numbers)],
-            )
-            .unwrap();
+fn answer_one(mut connection: UnixStream, mut engine: CpuEngine, tensors: &Tensors, fault: &Path) {
+    while let Ok(mut numbers) = tensors.answer(&mut connection, &mut engine) {
         if fs::read_to_string(fault).is_ok_and(|call| call == "nan") {
-            numbers = [f32::NAN; 2];
+            numbers.fill(f32::NAN);
         }
         let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
         // The process may have been killed.

@@ -11,6 +11,7 @@ use pilotage_engine::{Bundle, CpuEngine, CpuOptions};
 
 use crate::machine::Machine;
 use crate::run::answer;
+use crate::tensors::Tensors;
 
 /// The program that the task runs, which is built with the tests.
 fn gpu_test() -> Command {
@@ -62,10 +63,11 @@ fn with_stand_ins_the_block_is_complete_and_names_them() {
     let run = tempfile::tempdir().unwrap();
     let ask: PathBuf = run.path().join("ask");
     let bundle = Bundle::read(engines::compiled_in("pilotnet").unwrap()).unwrap();
+    let tensors = Tensors::of(&bundle);
     let engine = move || CpuEngine::new(&bundle.plan, CpuOptions::default()).unwrap();
     let listener = UnixListener::bind(&ask).unwrap();
     let fault = run.path().join("fault");
-    std::thread::spawn(move || answer(&listener, &engine, &fault));
+    std::thread::spawn(move || answer(&listener, &engine, &tensors, &fault));
     let output = gpu_test()
         .args(["--precision", "int8", "--count", "20"])
         .arg("--place")

@@ -17,6 +17,9 @@ pub const SPEED_SCALE: f64 = 17.5;
 pub const REDUCED: f64 = 0.15;
 /// By how much `slow` reduces the wanted speed, m/s.
 pub const SLOW: f64 = 3.5;
+/// The rules of a recipe for the inputs of [`join`].
+pub const RULES: &str = "[[measurement]]\ninput = \"motion\"\nvalues = [\"speed\"]\nscale = 0.1\n\n\
+                         [command]\ninput = \"wish\"\nvalues = [\"fast\", \"slow\"]\ndefault = \"fast\"\n\n";
 /// How many of the shipped frames the network is compiled with.
 const FRAMES: usize = 180;
 
@@ -25,24 +28,14 @@ pub fn write(folder: &Path, precision: &str) -> String {
     let bytes = fs::read(format!("{ENGINES}/pilotnet.onnx")).unwrap();
     let mut graph = Graph::read(&bytes, &ReadOptions::default()).unwrap();
     let (image, controls) = (graph.inputs[0], graph.outputs[0]);
-    let float = |shape: &[usize]| TensorType::new(ElementType::F32, shape);
-    let motion = graph.add_value("motion", float(&[1, 1]), None);
-    let wish = graph.add_value("wish", float(&[1, 2]), None);
-    // The recipe gives the network a tenth of the speed.
-    let reduced = (-REDUCED * 10.0 / SPEED_SCALE) as f32;
-    let slow = (-SLOW / SPEED_SCALE) as f32;
-    let by_speed = layer(&mut graph, motion, "by_speed", vec![reduced, 0.0]);
-    let by_wish = layer(&mut graph, wish, "by_wish", vec![0.0, slow, 0.0, 0.0]);
-    let sum = add(&mut graph, [controls, by_speed], "sum");
-    let drive = add(&mut graph, [sum, by_wish], "drive");
+    let ([motion, wish], drive) = join(&mut graph, controls, "drive");
     graph.inputs = vec![wish, image, motion];
     graph.outputs = vec![drive];
     graph.check().unwrap();
     fs::write(folder.join("numbers.onnx"), graph.write()).unwrap();
     frames(&folder.join("frames"));
 
-    let numbers = "[[measurement]]\ninput = \"motion\"\nvalues = [\"speed\"]\nscale = 0.1\n\n\
-                   [command]\ninput = \"wish\"\nvalues = [\"fast\", \"slow\"]\ndefault = \"fast\"\n\n[input]";
+    let numbers = &format!("{RULES}[input]");
     let recipe = fs::read_to_string(format!("{ENGINES}/pilotnet.toml")).unwrap();
     let recipe = recipe
         .replace("\"pilotnet.onnx\"", "\"numbers.onnx\"")
@@ -54,6 +47,21 @@ pub fn write(folder: &Path, precision: &str) -> String {
         .replacen("[input]", numbers, 1);
     fs::write(folder.join("numbers.toml"), &recipe).unwrap();
     recipe
+}
+
+/// Adds what is measured and commanded to the network's `controls`, as its output `name`. Returns the inputs
+/// for both, and the output.
+pub fn join(graph: &mut Graph, controls: ValueId, name: &str) -> ([ValueId; 2], ValueId) {
+    let float = |shape: &[usize]| TensorType::new(ElementType::F32, shape);
+    let motion = graph.add_value("motion", float(&[1, 1]), None);
+    let wish = graph.add_value("wish", float(&[1, 2]), None);
+    // The recipe gives the network a tenth of the speed.
+    let reduced = (-REDUCED * 10.0 / SPEED_SCALE) as f32;
+    let slow = (-SLOW / SPEED_SCALE) as f32;
+    let by_speed = layer(graph, motion, "by_speed", vec![reduced, 0.0]);
+    let by_wish = layer(graph, wish, "by_wish", vec![0.0, slow, 0.0, 0.0]);
+    let sum = add(graph, [controls, by_speed], "sum");
+    ([motion, wish], add(graph, [sum, by_wish], name))
 }
 
 /// The network's two numbers by a matrix of two rows.
@@ -89,7 +97,7 @@ fn node(graph: &mut Graph, op: Op, inputs: [ValueId; 2], name: &str) -> ValueId 
 }
 
 /// Some of the shipped frames, with numbers.
-fn frames(to: &Path) {
+pub fn frames(to: &Path) {
     fs::create_dir(to).unwrap();
     let list = fs::read_to_string(format!("{ENGINES}/frames/data.csv")).unwrap();
     let mut text = "image_name,measured_speed,command\n".to_owned();

@@ -27,6 +27,8 @@ pub struct NhwcAdapter<E> {
 enum Picture {
     F32(Vec<f32>),
     I8(Vec<i8>),
+    /// The engine has no such input: the network reads no picture.
+    Unread,
 }
 
 /// The inputs or outputs of the TensorRT plan differ from those of the engine file.
@@ -38,30 +40,19 @@ pub struct PortMismatch {
 
 impl<E: Engine> NhwcAdapter<E> {
     /// Wraps `engine` behind the ports of the CPU plan. The first input is the picture; other inputs
-    /// and outputs are matched by name.
+    /// and outputs are matched by name. An input that the network does not read may be absent, such as the
+    /// picture of one that reads a scan alone.
     ///
     /// # Errors
     /// When inputs or outputs do not match.
     pub fn new(engine: E, inputs: &[Port], outputs: &[Port]) -> Result<Self, PortMismatch> {
         let refused = |reason: String| PortMismatch { reason };
         let order = input_order(inputs, engine.inputs()).map_err(refused)?;
-        let picture = order.iter().position(|&port| port == 0).unwrap_or(0);
-        let (Some(port), Some(input)) = (inputs.first(), engine.inputs().get(picture)) else {
-            return Err(refused("there is no input".into()));
-        };
-        if port.len() != input.len() {
-            return Err(refused(format!("{:?} and {:?}", input.shape, port.shape)));
-        }
-        let planes = match port.shape.last() {
-            Some(&channels) if port.shape != input.shape => channels.max(1),
-            _ => 1,
-        };
-        let picture = match (port.element_type, input.element_type) {
-            (ElementType::I8, ElementType::I8) => Picture::I8(vec![0; port.len()]),
-            (ElementType::I8 | ElementType::F32, ElementType::F32) => {
-                Picture::F32(vec![0.0; port.len()])
-            }
-            (from, to) => return Err(refused(format!("the input is {to:?}, not {from:?}"))),
+        let read = order.iter().position(|&port| port == 0);
+        let read = read.and_then(|index| inputs.first().zip(engine.inputs().get(index)));
+        let (planes, picture) = match read {
+            Some((port, input)) => picture_of(port, input).map_err(refused)?,
+            None => (1, Picture::Unread),
         };
         let engine_outputs = engine.outputs();
         if outputs.len() != engine_outputs.len() {
@@ -104,10 +95,29 @@ impl<E: Engine> NhwcAdapter<E> {
     }
 }
 
+/// The channels of the engine's planar `input`, 1 if it needs no transposition, and its buffer.
+fn picture_of(port: &Port, input: &Port) -> Result<(usize, Picture), String> {
+    if port.len() != input.len() {
+        return Err(format!("{:?} and {:?}", input.shape, port.shape));
+    }
+    let planes = match port.shape.last() {
+        Some(&channels) if port.shape != input.shape => channels.max(1),
+        _ => 1,
+    };
+    let picture = match (port.element_type, input.element_type) {
+        (ElementType::I8, ElementType::I8) => Picture::I8(vec![0; port.len()]),
+        (ElementType::I8 | ElementType::F32, ElementType::F32) => {
+            Picture::F32(vec![0.0; port.len()])
+        }
+        (from, to) => return Err(format!("the input is {to:?}, not {from:?}")),
+    };
+    Ok((planes, picture))
+}
+
 /// For each input of the engine, the index of the port that it is. The first port is the picture,
 /// which may have another name.
 fn input_order(ports: &[Port], inputs: &[Port]) -> Result<Vec<usize>, String> {
-    if ports.len() != inputs.len() || ports.len() > MOST_INPUTS {
+    if inputs.is_empty() || inputs.len() > ports.len() || ports.len() > MOST_INPUTS {
         return Err(format!("{} inputs, not {}", inputs.len(), ports.len()));
     }
     let others = ports.iter().enumerate().skip(1);
@@ -129,7 +139,7 @@ fn input_order(ports: &[Port], inputs: &[Port]) -> Result<Vec<usize>, String> {
         order.push(port.map_or(0, |(index, _)| index));
     }
     match order.iter().filter(|&&index| index == 0).count() {
-        1 => Ok(order),
+        0 | 1 => Ok(order),
         _ => Err("other names of inputs".to_owned()),
     }
 }
@@ -182,6 +192,7 @@ impl<E: Engine> Engine for NhwcAdapter<E> {
                 deinterleave(values, planes, picture, |value| value);
                 TensorRef::F32(picture)
             }
+            (Picture::Unread, _) => TensorRef::I8(&[]),
             // Unreachable: `check_inputs` has compared the input with the port, and `new` accepts
             // no other combination of types.
             _ => {

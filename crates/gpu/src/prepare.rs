@@ -1,8 +1,10 @@
 //! `pilotage compile --for-this-machine`: builds a plan from an engine file and validates it on
 //! this machine.
 
+use std::collections::HashSet;
+
 use pilotage_engine::Bundle;
-use pilotage_graph::{Graph, GraphError, ReadOptions};
+use pilotage_graph::{Graph, GraphError, ReadOptions, ValueId};
 use tensorrt_rs::{Device, Progress, RunOptions};
 
 use crate::error::PrepareError;
@@ -108,7 +110,13 @@ fn readable_model(bundle: &Bundle) -> Result<Vec<u8>, PrepareError> {
 
 /// Parses the model and writes the resulting graph for NVIDIA's parser. Nothing that the reader
 /// skips (unused nodes, functions, unknown fields) reaches NVIDIA's parser, and no tensor with data
-/// in another file. A model that [`Graph::write`] wrote stays the same, byte for byte.
+/// in another file. An input that no node reads is left out, such as the picture of a network that reads a
+/// scan alone: versions of TensorRT differ in what they make of one. Otherwise a model that [`Graph::write`] wrote
+/// stays the same, byte for byte.
 fn rewritten(model: &[u8]) -> Result<Vec<u8>, GraphError> {
-    Ok(Graph::read(model, &ReadOptions::default())?.write())
+    let mut graph = Graph::read(model, &ReadOptions::default())?;
+    let nodes = graph.nodes.iter().flat_map(|node| &node.inputs);
+    let read: HashSet<ValueId> = nodes.chain(&graph.outputs).copied().collect();
+    graph.inputs.retain(|input| read.contains(input));
+    Ok(graph.write())
 }

@@ -186,7 +186,7 @@ fn make_stand_in(folder: &Path) -> Result<(), String> {
         // INT8 in, float32 out (answers.h).
         fs::write(
             folder.join("answers"),
-            format!("in 2 1 {INPUT} out 0 1 2\n"),
+            format!("1 1 in 2 1 {INPUT} out 0 1 2\n"),
         )
     };
     write().map_err(|error| format!("{}: {error}", folder.display()))

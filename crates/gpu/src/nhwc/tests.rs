@@ -99,6 +99,26 @@ fn other_inputs_are_matched_by_name() {
 }
 
 #[test]
+fn an_input_that_the_network_does_not_read_may_be_absent() {
+    let ports = [
+        port("no picture", &[1, 1, 1, 1], ElementType::I8),
+        port("scan", &[1, 4], ElementType::F32),
+    ];
+    let outputs = [port("steering", &[1, 2], ElementType::F32)];
+    let engine = Echo {
+        inputs: vec![port("scan", &[1, 4], ElementType::F32)],
+        outputs: outputs.to_vec(),
+    };
+    let mut adapter = NhwcAdapter::new(engine, &ports, &outputs).unwrap();
+    assert_eq!(adapter.inputs(), ports);
+    let (scan, mut answer) = ([3.0, 4.0, 5.0, 6.0], [0.0; 2]);
+    let inputs = [TensorRef::I8(&[9]), TensorRef::F32(&scan)];
+    let result = adapter.infer(&inputs, &mut [TensorMut::F32(&mut answer)]);
+    result.unwrap();
+    assert_eq!(answer, [3.0, 4.0]);
+}
+
+#[test]
 fn the_input_is_deinterleaved_and_outputs_are_matched_by_name() {
     let quantized = [10, 20, 30, 11, 21, 31_i8];
     let floats = quantized.map(f32::from);

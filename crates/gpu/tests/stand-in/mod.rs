@@ -297,7 +297,7 @@ impl Machine {
         let frames: Vec<&[u8]> = validation.frames().iter().map(Vec::as_slice).collect();
         let answers = Network::of_plan(bundle.plan.clone(), false).answers(&frames);
         let [input, output] = [&bundle.plan.inputs[0].name, &bundle.plan.outputs[0].name];
-        let mut text = format!("{input} {element} 4 1 3 66 200 {output} 0 2 1 2\n");
+        let mut text = format!("1 1 {input} {element} 4 1 3 66 200 {output} 0 2 1 2\n");
         for (frame, answer) in frames.iter().zip(answers.unwrap()) {
             let planes = (0..3).flat_map(|channel| frame.iter().skip(channel).step_by(3));
             let pixels = planes.map(|&pixel| i16::from(pixel) - 128);

@@ -258,10 +258,13 @@ public:
             "the ONNX parser reads networks with an explicit batch only");
 #endif
         using V = apiv::VNetworkDefinition;
-        mTable.with(&V::getNbInputs, +[](void*) { return int32_t{1}; })
-            .with(&V::getNbOutputs, +[](void*) { return int32_t{1}; })
-            .with(&V::getInput, +[](void* self, int32_t) -> ITensor* { return &static_cast<Named*>(self)->input; })
-            .with(&V::getOutput, +[](void* self, int32_t) -> ITensor* { return &static_cast<Named*>(self)->output; });
+        stand_in_describe(&mTable.model);
+        mTable.with(&V::getNbInputs, +[](void* self) { return int32_t{of(self).model.inputs}; })
+            .with(&V::getNbOutputs, +[](void* self) { return int32_t{of(self).model.count - of(self).model.inputs}; })
+            .with(&V::getInput, +[](void* self, int32_t index) -> ITensor* { return &of(self).tensors[index]; })
+            .with(&V::getOutput, +[](void* self, int32_t index) -> ITensor* {
+                return &of(self).tensors[of(self).model.inputs + index];
+            });
         mImpl = mTable.object();
     }
     bool typed() const
@@ -271,15 +274,22 @@ public:
     void check() const
     {
         constexpr auto linear = 1U << static_cast<uint32_t>(TensorFormat::kLINEAR);
-        demand(mTable.input.formats() == linear, "the input may have another format than the linear one");
-        demand(mTable.output.formats() == linear, "the output may have another format than the linear one");
+        for (int index = 0; index < mTable.model.count; ++index)
+        {
+            demand(mTable.tensors[index].formats() == linear, "a tensor may have another format than the linear one");
+        }
     }
 
 private:
     struct Named : Table<apiv::VNetworkDefinition>
     {
-        IoTensor input, output;
+        stand_in_model model;
+        IoTensor tensors[MOST_TENSORS];
     };
+    static Named& of(void* self)
+    {
+        return *static_cast<Named*>(self);
+    }
     PartOfBuilder mPart;
     Named mTable;
     bool mTyped = false;

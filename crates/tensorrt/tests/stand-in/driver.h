@@ -62,7 +62,7 @@ static int stand_in_enqueue(struct stand_in_model *model, void *stream)
 {
     const char *trap = getenv("STAND_IN_TRAP");
     size_t in = stand_in_elements(&model->tensors[0]), out = 2 * sizeof(float);
-    device_address from = (device_address)(uintptr_t)model->bound[0], to = (device_address)(uintptr_t)model->bound[1];
+    device_address from = (device_address)(uintptr_t)model->bound[0], to = (device_address)(uintptr_t)model->bound[model->inputs];
     int status = 0;
     if (model->pinned[0] == NULL) {
         status = DRIVER(cuMemHostAlloc, void **, size_t, unsigned)(&model->pinned[0], in, 0);

@@ -35,7 +35,7 @@ public:
 #if STAND_IN_SINCE(8, 5)
         mTable.with(&V::setTensorAddress, +[](void* self, char const* name, void* address) {
             stand_in_model& model = of(self);
-            for (int index = 0; index < 2; ++index)
+            for (int index = 0; index < model.count; ++index)
             {
                 if (std::strcmp(model.tensors[index].name, name) == 0 && !fails("setTensorAddress"))
                 {
@@ -50,7 +50,7 @@ public:
 #else
         mTable.with(&V::enqueueV2, +[](void* self, void* const* bindings, cudaStream_t stream, cudaEvent_t* consumed) {
             demand(bindings != nullptr && consumed == nullptr, "there are no bindings, or an event");
-            std::copy(bindings, bindings + 2, of(self).bound);
+            std::copy(bindings, bindings + of(self).count, of(self).bound);
             return !fails("enqueueV2") && enqueue(of(self), stream);
         });
 #endif
@@ -75,8 +75,9 @@ private:
     static bool enqueue(stand_in_model& model, cudaStream_t stream)
     {
         demand(stream != nullptr, "there is no stream");
-        for (void* const address : model.bound)
+        for (int index = 0; index < model.count; ++index)
         {
+            void* const address = model.bound[index];
             demand(address != nullptr, "a tensor is not bound");
             demand(reinterpret_cast<uintptr_t>(address) % 256 == 0, "an address is not aligned");
         }
@@ -96,7 +97,7 @@ struct EngineTable : Table<apiv::VCudaEngine>
     {
         stand_in_describe(&model);
 #if STAND_IN_SINCE(8, 5)
-        with(&V::getNbIOTensors, +[](void*) { return int32_t{fails("getNbIOTensors") ? 0 : 2}; });
+        with(&V::getNbIOTensors, +[](void* self) { return int32_t{fails("getNbIOTensors") ? 0 : of(self).count}; });
         with(&V::getIOTensorName, +[](void* self, int32_t index) -> char const* {
             return fails("getIOTensorName") ? nullptr : tensor(self, index).name;
         });
@@ -106,16 +107,16 @@ struct EngineTable : Table<apiv::VCudaEngine>
             return fails("getTensorDataType") ? DataType::kBOOL : static_cast<DataType>(find(self, name).type);
         });
         with(&V::getTensorIOMode, +[](void* self, char const* name) {
-            bool const first = &find(self, name) == &tensor(self, 0);
+            bool const input = &find(self, name) - of(self).tensors < of(self).inputs;
             return fails("getTensorIOMode") ? TensorIOMode::kNONE
-                : first                      ? TensorIOMode::kINPUT
+                : input                      ? TensorIOMode::kINPUT
                                              : TensorIOMode::kOUTPUT;
         });
         with(&V::getTensorFormat, +[](void*, char const*) {
             return fails("getTensorFormat") ? TensorFormat::kCHW2 : TensorFormat::kLINEAR;
         });
 #else
-        with(&V::getNbBindings, +[](void*) { return int32_t{fails("getNbBindings") ? 0 : 2}; });
+        with(&V::getNbBindings, +[](void* self) { return int32_t{fails("getNbBindings") ? 0 : of(self).count}; });
         with(&V::getBindingName, +[](void* self, int32_t index) -> char const* {
             return fails("getBindingName") ? nullptr : tensor(self, index).name;
         });
@@ -129,22 +130,27 @@ struct EngineTable : Table<apiv::VCudaEngine>
         with(&V::getBindingDataType, +[](void* self, int32_t index) {
             return fails("getBindingDataType") ? DataType::kBOOL : static_cast<DataType>(tensor(self, index).type);
         });
-        with(&V::bindingIsInput, +[](void*, int32_t index) { return !fails("bindingIsInput") && index == 0; });
+        with(&V::bindingIsInput, +[](void* self, int32_t index) { return !fails("bindingIsInput") && index < of(self).inputs; });
         with(&V::getBindingFormat, +[](void*, int32_t) {
             return fails("getBindingFormat") ? TensorFormat::kCHW2 : TensorFormat::kLINEAR;
         });
 #endif
     }
 
+    static stand_in_model& of(void* self)
+    {
+        return static_cast<EngineTable*>(self)->model;
+    }
+
     static stand_in_tensor& tensor(void* self, int32_t index)
     {
-        demand(index == 0 || index == 1, "there is no tensor of that number");
-        return static_cast<EngineTable*>(self)->model.tensors[index];
+        demand(index >= 0 && index < of(self).count, "there is no tensor of that number");
+        return of(self).tensors[index];
     }
 
     static stand_in_tensor& find(void* self, char const* name)
     {
-        for (int32_t index = 0; index < 2; ++index)
+        for (int32_t index = 0; index < of(self).count; ++index)
         {
             if (std::strcmp(tensor(self, index).name, name) == 0)
             {

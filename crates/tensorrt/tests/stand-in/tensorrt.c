@@ -98,11 +98,11 @@ int32_t tensorrt_rs_engine_new(struct tensorrt_rs_runtime *runtime, const void *
     return TENSORRT_RS_OK;
 }
 void tensorrt_rs_engine_free(struct tensorrt_rs_engine *engine) { free(engine); }
-int32_t tensorrt_rs_engine_tensors(const struct tensorrt_rs_engine *engine) { (void)engine; return 2; }
+int32_t tensorrt_rs_engine_tensors(const struct tensorrt_rs_engine *engine) { return engine->model.count; }
 int32_t tensorrt_rs_engine_tensor(const struct tensorrt_rs_engine *engine, int32_t index, struct tensorrt_rs_tensor *tensor)
 {
     const struct stand_in_tensor *known = &engine->model.tensors[index];
-    *tensor = (struct tensorrt_rs_tensor){.name = known->name, .is_input = index == 0, .type = known->type, .rank = known->rank};
+    *tensor = (struct tensorrt_rs_tensor){.name = known->name, .is_input = index < engine->model.inputs, .type = known->type, .rank = known->rank};
     for (int axis = 0; axis < known->rank; axis++) tensor->dims[axis] = known->dims[axis];
     return TENSORRT_RS_OK;
 }
@@ -126,8 +126,13 @@ void tensorrt_rs_context_free(struct tensorrt_rs_context *context) { free(contex
 int32_t tensorrt_rs_context_bind(struct tensorrt_rs_context *context, const char *name, void *address, struct tensorrt_rs_error *error)
 {
     if (fail(error, "context_bind")) return TENSORRT_RS_FAILED;
-    context->model.bound[strcmp(name, context->model.tensors[0].name) != 0] = address;
-    return TENSORRT_RS_OK;
+    for (int i = 0; i < context->model.count; i++) {
+        if (strcmp(name, context->model.tensors[i].name) == 0) {
+            context->model.bound[i] = address;
+            return TENSORRT_RS_OK;
+        }
+    }
+    return TENSORRT_RS_FAILED;
 }
 
 int32_t tensorrt_rs_context_enqueue(struct tensorrt_rs_context *context, void *stream, struct tensorrt_rs_error *error)
