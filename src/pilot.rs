@@ -59,6 +59,8 @@ pub struct Pilot<L: CommandLink + ?Sized = dyn OperatorLink> {
     frame: Frame,
     /// The sequence number of the latest frame.
     seen: Option<u64>,
+    /// Whether the latest frame was not answered, so that the network's memory lacks it.
+    unfinished: bool,
     /// The latest command that was sent to the guard.
     sent: Option<Command>,
     inputs: Inputs,
@@ -132,7 +134,7 @@ pub enum StepError {
     /// The frame's format is not the camera's.
     #[error(transparent)]
     Vision(#[from] VisionError),
-    /// Frames were missed, and the network's memory must not go on without them.
+    /// Frames were missed or not answered, and the network's memory must not go on without them.
     #[error(
         "{missed} frame(s) were missed, and the recipe's `memory.after_gap` is \"stop\"; with \
          \"reset\" the network's memory would start anew"
@@ -246,6 +248,7 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
             vision,
             frame,
             seen: None,
+            unfinished: false,
             sent: None,
             inputs,
             answers: vec![0.0; answers],
@@ -275,6 +278,7 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
     pub fn forget(&mut self) {
         self.inputs.reset();
         self.seen = None;
+        self.unfinished = false;
     }
 
     /// The connection to the guard.
@@ -351,14 +355,18 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
                 let missed = self.frame.sequence.saturating_sub(seen + 1);
                 (missed, self.frame.sequence == seen + 1)
             });
+        let unanswered = std::mem::replace(&mut self.unfinished, true);
         self.preprocess()?;
         let high_level = self.high_level_command();
         self.numbers(high_level)?;
-        if !self.inputs.advance(!is_next) {
+        if !self.inputs.advance(unanswered || !is_next) {
+            self.unfinished = false;
+            let missed = missed + u64::from(unanswered);
             return Err(StepError::Gap { missed });
         }
         let vision = start.elapsed();
         let timing = self.infer()?;
+        self.unfinished = false;
         let controls = self.parts.decoder.decode(&self.answers)?;
         let (steering, throttle) = self.parts.mixer.mix(controls);
         let command = Command {

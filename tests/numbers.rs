@@ -15,8 +15,12 @@ use pilotage_vehicle::{Measurement, Measurements};
 
 use program::{DRIVE, json, pilotage, refusal, replayed};
 
+#[path = "support/combined.rs"]
+mod combined;
 #[path = "support/film.rs"]
 mod film;
+#[path = "support/memory.rs"]
+mod memory;
 #[path = "support/numbers.rs"]
 mod numbers;
 #[path = "support/program.rs"]
@@ -325,4 +329,55 @@ fn a_missing_measurement_stops_the_car() {
         assert_eq!(unmeasured.age, age.map(Duration::from_millis));
         assert!(error.to_string().contains("no `speed`"), "{error}");
     }
+}
+
+/// The sensors of the simulated car, which give nothing at one read.
+struct Interrupted {
+    sensors: SimulatedSensors,
+    reads_before: u32,
+}
+
+impl Sensors for Interrupted {
+    fn describe(&self) -> String {
+        "stand-in that is interrupted".to_owned()
+    }
+
+    fn measures(&self, _: Measurement) -> bool {
+        true
+    }
+
+    fn read(&mut self) -> (Measurements, Duration) {
+        self.reads_before = self.reads_before.wrapping_sub(1);
+        match self.reads_before {
+            u32::MAX => (Measurements::default(), Duration::ZERO),
+            _ => self.sensors.read(),
+        }
+    }
+}
+
+#[test]
+fn a_frame_without_an_answer_is_a_gap_in_what_the_network_remembers() {
+    let folder = tempfile::tempdir().unwrap();
+    combined::compiled(folder.path(), "fp32");
+    let recipe = folder.path().join("combined.toml");
+    let text = fs::read_to_string(&recipe).unwrap();
+    fs::write(&recipe, text.replace("\"reset\"", "\"stop\"")).unwrap();
+    let compiled = pilotage_compiler::compile(&recipe).unwrap();
+    let engine = folder.path().join("combined.engine");
+    fs::write(&engine, compiled.bytes).unwrap();
+    let engine = engine.display().to_string();
+    let good = 20;
+    let made = stepped::pilot(&engine, None, |sensors| {
+        Some(Box::new(Interrupted {
+            sensors,
+            reads_before: good,
+        }))
+    });
+    let mut pilot = made.unwrap();
+    let error = stepped::stops_after(good, &mut pilot);
+    assert!(matches!(error, StepError::Unmeasured(_)), "{error}");
+    // The next frame follows that one, which the network has not seen.
+    let error = pilot.step().unwrap_err();
+    assert!(matches!(error, StepError::Gap { missed: 1 }), "{error}");
+    pilot.step().unwrap();
 }
