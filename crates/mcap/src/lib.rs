@@ -8,12 +8,15 @@
 //!   be compressed with LZ4 or Zstandard.
 //! - [`Messages`] reads a single message again, at the [`Place`] that the stream reported.
 //!
+//! - [`LaserScan`] is the message of a lidar's scan, to write and to read.
+//!
 //! Files are written with the library `mcap`. It is not used for reading, because it reserves memory
 //! for a text before it knows that the record is as long.
 
 #![forbid(unsafe_code)]
 
 mod chunk;
+mod laser_scan;
 mod messages;
 mod record;
 mod stream;
@@ -23,6 +26,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+pub use laser_scan::LaserScan;
 pub use messages::Messages;
 pub use record::{Channel, Message, Metadata, Place, Record, Schema};
 pub use stream::Stream;
