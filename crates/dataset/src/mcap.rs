@@ -9,6 +9,7 @@ mod cdr;
 mod content;
 mod matching;
 mod message;
+mod scans;
 
 use std::path::Path;
 
@@ -110,7 +111,8 @@ pub(crate) fn read(path: &Path, options: &LogOptions) -> Result<(Found, Log), Da
     let commands = commands.and_then(|id| content.commands.remove(&id));
     let mut commands = commands.unwrap_or_default();
     let matching = Matching::sort(&mut shots, &mut commands, kind);
-    matching.label(&mut found, path, &shots, &commands, options)?;
+    let content_of = (&commands[..], &content.scans);
+    matching.label(&mut found, path, &shots, content_of, options)?;
     let messages = Messages::open(path).map_err(of_file)?;
     found.domain = content.domain;
     Ok((found, Log { messages, shots }))

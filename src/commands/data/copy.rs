@@ -97,9 +97,9 @@ impl Copy {
         let columns = columns.into_iter().map(str::to_owned);
         let extra: Vec<String> = columns.chain(extra).collect();
         let has_scans = recording.records().iter().any(|it| it.scan.is_some());
-        if has_scans && form != Form::Folder {
+        if has_scans && form == Form::Tub {
             pilotage_console::say(format_args!(
-                "warning: a {} recording has no place for a lidar's scans: they are left out; a data.csv folder keeps them",
+                "warning: a {} has no place for a lidar's scans: they are left out; a data.csv folder or an MCAP file keeps them",
                 form.name()
             ));
         }

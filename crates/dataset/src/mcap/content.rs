@@ -8,6 +8,7 @@ use pilotage_mcap::{McapError, Record as McapRecord, Stream};
 use pilotage_vehicle::Domain;
 
 use super::message::{Command, Kind, Refused, Shot, Start};
+use super::scans::Scans;
 use super::{DOMAIN_KEY, LogOptions, METADATA};
 use crate::error::LogProblem;
 use crate::limits::{MOST_RECORDS, tolerable};
@@ -41,6 +42,7 @@ pub(super) struct Content {
     /// The axis that the first such message of a joystick lacks, and the axes that it has, by
     /// channel.
     axes: BTreeMap<u16, (usize, usize)>,
+    pub scans: Scans,
     start: Option<Start>,
     pub domain: Option<Domain>,
     is_damaged: bool,
@@ -103,6 +105,11 @@ impl Content {
                     self.domain = Some(start.domain);
                 }
                 self.start = start.or(self.start.take());
+                return 0;
+            }
+            // A scan of another program has no number, and is passed over.
+            Kind::Scan => {
+                self.scans.add(message.data);
                 return 0;
             }
             Kind::RosPicture | Kind::FoxglovePicture => match Shot::of(kind, message) {

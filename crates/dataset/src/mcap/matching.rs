@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::LogOptions;
 use super::message::{Command, Kind, Shot};
+use super::scans::Scans;
 use crate::error::DatasetError;
 use crate::notes::Note;
 use crate::record::{Found, Record};
@@ -52,7 +53,7 @@ impl Matching {
         found: &mut Found,
         path: &Path,
         shots: &[Shot],
-        commands: &[Command],
+        (commands, scans): (&[Command], &Scans),
         options: &LogOptions,
     ) -> Result<(), DatasetError> {
         let by_number = self.by_number(commands);
@@ -79,7 +80,7 @@ impl Matching {
             };
             match command {
                 Some(command) => {
-                    command.label(&mut record);
+                    command.label(&mut record, scans);
                     counts.angles += usize::from(command.angle.is_some());
                 }
                 None => counts.without += 1,

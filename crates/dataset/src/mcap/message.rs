@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pilotage_mcap::Place;
+use pilotage_mcap::{LaserScan, Place};
 use pilotage_vehicle::{Domain, Measurement, Measurements, Mixer, is_command_name};
 use serde::{Deserialize, Deserializer};
 
 use super::LogOptions;
 use super::cdr::Cdr;
+use super::scans::Scans;
 use crate::error::PictureProblem;
 use crate::record::Record;
 
@@ -35,6 +36,8 @@ pub(super) enum Kind {
     Joy,
     /// `pilotage.Start`: the drive of a log.
     Start,
+    /// `foxglove.LaserScan` in JSON: a lidar's scan, which records name by its number.
+    Scan,
 }
 
 impl Kind {
@@ -48,6 +51,7 @@ impl Kind {
             ("ackermann_msgs/msg/AckermannDrive", "cdr") => Self::Ackermann,
             ("sensor_msgs/msg/Joy", "cdr") => Self::Joy,
             ("pilotage.Start", "json") => Self::Start,
+            (LaserScan::SCHEMA_NAME, "json") => Self::Scan,
             _ => return None,
         })
     }
@@ -57,7 +61,7 @@ impl Kind {
     }
 
     pub fn is_command(self) -> bool {
-        !self.is_picture() && self != Self::Start
+        !self.is_picture() && !matches!(self, Self::Start | Self::Scan)
     }
 }
 
@@ -141,6 +145,8 @@ pub(super) struct Command {
     pub values: [Option<f64>; 4],
     pub measured: Measurements,
     pub high_level: Option<Arc<str>>,
+    /// The number of the lidar's scan.
+    pub scan: Option<u64>,
     /// The wheels' angle in radians, where nothing else is known of the steering.
     pub angle: Option<f64>,
     /// When the picture was taken, where a record says so.
@@ -177,6 +183,7 @@ struct Values {
     #[serde(flatten)]
     measured: Measured,
     command: Option<String>,
+    scan: Option<u64>,
     #[serde(default, deserialize_with = "taken")]
     time: Taken,
 }
@@ -229,6 +236,7 @@ struct Frame {
     #[serde(flatten)]
     measured: Measured,
     high_level_command: Option<String>,
+    scan: Option<u64>,
 }
 
 impl Command {
@@ -251,8 +259,8 @@ impl Command {
         Ok(Some(command))
     }
 
-    /// Writes the command's values to a record.
-    pub fn label(&self, record: &mut Record) {
+    /// Writes the command's values to a record, with its scan of `scans`.
+    pub fn label(&self, record: &mut Record, scans: &Scans) {
         [
             record.steering,
             record.throttle,
@@ -261,6 +269,7 @@ impl Command {
         ] = self.values;
         record.measured = self.measured;
         record.command.clone_from(&self.high_level);
+        record.scan = self.scan.and_then(|number| scans.get(number));
         if let Taken::Recorded(time) = self.taken {
             record.time = time;
         }
@@ -283,6 +292,7 @@ fn values(message: &[u8]) -> Option<Command> {
         ],
         measured: values.measured.into(),
         high_level: high_level(values.command),
+        scan: values.scan,
         taken: values.time,
         ..Command::default()
     })
@@ -300,6 +310,7 @@ fn frame(message: &[u8], start: Option<&Start>) -> Option<Option<Command>> {
         is_idle: !(frame.command && frame.guard == "driving" && (frame.dead_man || !frame.by_hand)),
         measured: frame.measured.into(),
         high_level: high_level(frame.high_level_command),
+        scan: frame.scan,
         ..Command::default()
     };
     match frame.asked {

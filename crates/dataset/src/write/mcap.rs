@@ -4,23 +4,25 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mcap::records::{MessageHeader, Metadata};
 use mcap::{McapError, WriteOptions, Writer};
-use pilotage_vehicle::{Domain, Measurement};
-use serde_json::json;
+use pilotage_mcap::LaserScan;
+use pilotage_vehicle::{Domain, Measurement, Scan};
+use serde_json::{Value, json};
 
 use super::{PictureFile, WriteError, file_error};
 use crate::mcap::{DOMAIN_KEY, METADATA};
-use crate::record::{COMMAND, Record};
+use crate::record::{COMMAND, Record, SCAN};
 
 /// The time between two pictures of a recording without times, nanoseconds.
 const PERIOD: u64 = 50_000_000;
 /// A chunk that is larger is ended, bytes.
 const CHUNK: u64 = 1 << 20;
-const TOPICS: [(&str, &str, &str); 2] = [
+const TOPICS: [(&str, &str, &str); 3] = [
     (
         "/camera",
         "foxglove.CompressedImage",
@@ -31,11 +33,12 @@ const TOPICS: [(&str, &str, &str); 2] = [
         "pilotage.Record",
         include_str!("../../schemas/record.json"),
     ),
+    ("/scan", LaserScan::SCHEMA_NAME, LaserScan::SCHEMA),
 ];
 
-/// Writes an MCAP file with the topics `/camera` (`foxglove.CompressedImage`) and `/record`
-/// (`pilotage.Record`: steering, throttle, v, w, what was measured and commanded, and the time of the
-/// picture with the same `sequence`), in JSON. Further numbers are not written. A message needs a time: pictures without one get one every
+/// Writes an MCAP file with the topics `/camera` (`foxglove.CompressedImage`), `/record`
+/// (`pilotage.Record`: steering, throttle, v, w, what was measured and commanded, the number of the scan, and
+/// the time of the picture with the same `sequence`) and `/scan` (`foxglove.LaserScan`), in JSON. Further numbers are not written. A message needs a time: pictures without one get one every
 /// 0.05 s, and the time of their record is null.
 pub struct McapWriter {
     path: PathBuf,
@@ -44,6 +47,9 @@ pub struct McapWriter {
     next: u64,
     /// The time of the last picture, nanoseconds.
     time: u64,
+    /// The latest scan, which several pictures may have, and how many there were.
+    scan: Option<Arc<Scan>>,
+    scans: u64,
 }
 
 impl std::fmt::Debug for McapWriter {
@@ -87,6 +93,8 @@ impl McapWriter {
             channels,
             next: 0,
             time: 0,
+            scan: None,
+            scans: 0,
         })
     }
 
@@ -125,20 +133,32 @@ impl McapWriter {
         if let Some(command) = &record.command {
             values[COMMAND] = json!(**command);
         }
-        for (channel_id, text) in self.channels.into_iter().zip([image, values]) {
-            let header = MessageHeader {
-                channel_id,
-                sequence: self.next as u32,
-                log_time: time,
-                publish_time: time,
-            };
-            let written = self
-                .writer
-                .write_to_known_channel(&header, text.to_string().as_bytes());
-            written.map_err(of_mcap(&self.path))?;
+        let [camera, records, scans] = self.channels;
+        if let Some(scan) = &record.scan {
+            if self.scan.as_ref() != Some(scan) {
+                self.scan = Some(Arc::clone(scan));
+                self.scans += 1;
+                let message = LaserScan::of(scan, self.scans, (time as f64 * 1e-6, time));
+                self.message(scans, &json!(message))?;
+            }
+            values[SCAN] = json!(self.scans);
         }
+        self.message(camera, &image)?;
+        self.message(records, &values)?;
         self.next += 1;
         Ok(())
+    }
+
+    fn message(&mut self, channel_id: u16, message: &Value) -> Result<(), WriteError> {
+        let header = MessageHeader {
+            channel_id,
+            sequence: self.next as u32,
+            log_time: self.time,
+            publish_time: self.time,
+        };
+        let text = message.to_string();
+        let written = self.writer.write_to_known_channel(&header, text.as_bytes());
+        written.map_err(of_mcap(&self.path))
     }
 
     /// Ends the file with its index, and waits until it is on the disk. Returns the number of

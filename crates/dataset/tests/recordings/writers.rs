@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use pilotage_dataset::{
     DatasetError, FolderWriter, Format, McapWriter, PictureFile, Record, Recording, TubWriter,
     read_domain, write_domain,
 };
-use pilotage_vehicle::{Domain, Measurements};
+use pilotage_vehicle::{Domain, Measurements, Rays, Scan};
 
 use crate::support::*;
 
@@ -20,6 +21,13 @@ fn record(index: usize) -> Record {
         extra: vec![("pilot/angle".into(), 0.5)],
         ..Record::default()
     }
+}
+
+fn scan(first: u16) -> Arc<Scan> {
+    Arc::new(Scan {
+        rays: Rays::new(3, -135.0, 135.0).unwrap(),
+        millimetres: vec![first, 0, u16::MAX],
+    })
 }
 
 #[test]
@@ -181,6 +189,7 @@ fn a_recording_becomes_a_log_and_records_again() {
             speed: Some(1.5),
             yaw_rate: Some(-0.5),
             time: Some(1_767_225_600.0 + 0.05 * index as f64),
+            scan: (index > 5).then(|| scan((index / 20) as u16)),
             ..Record::default()
         })
         .collect();
@@ -199,7 +208,8 @@ fn a_recording_becomes_a_log_and_records_again() {
         .unwrap()
         .map(Result::unwrap)
         .collect();
-    assert_eq!(messages.len(), 60);
+    // Two scans.
+    assert_eq!(messages.len(), 62);
     for message in &messages {
         let schema = message.channel.schema.as_ref().unwrap();
         let schema: serde_json::Value = serde_json::from_slice(&schema.data).unwrap();
@@ -224,6 +234,7 @@ fn a_recording_becomes_a_log_and_records_again() {
             (expected.speed, expected.yaw_rate)
         );
         assert!((found.time.unwrap() - expected.time.unwrap()).abs() < 1e-6);
+        assert_eq!(found.scan, expected.scan);
         assert_eq!(recording.picture_file(found).unwrap(), jpeg(index));
     }
 }
