@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pilotage_engine::{
-    ElementType, Engine, EngineError, InputRules, Inputs, InputsError, NoPath, NoScan, TensorMut,
-    Timing, Unmeasured,
+    AfterGap, ElementType, Engine, EngineError, InputRules, Inputs, InputsError, NoPath, NoScan,
+    TensorMut, Timing, Unmeasured,
 };
 use pilotage_guard::{CommandLink, LinkError, OperatorLink, State};
-use pilotage_tap::FaultDetail;
+use pilotage_tap::{FaultDetail, Gap, Sensed};
 use pilotage_vehicle::{Clock, Command, Controls, Fault, Measurements, Mixer, Scan, Time};
 use pilotage_vision::{Frame, FrameView, Preprocess, Vision, VisionError};
 
@@ -70,8 +70,12 @@ pub struct Pilot<L: CommandLink + ?Sized = dyn OperatorLink> {
     integers: Vec<i8>,
     /// The sensors' latest numbers.
     measured: Measurements,
+    /// How long ago they were measured.
+    measured_age: Duration,
     /// The lidar's latest scan.
     scan: Scan,
+    /// How long ago it was complete.
+    scan_age: Duration,
 }
 
 /// The result of one iteration of the loop.
@@ -199,7 +203,8 @@ impl StepError {
             },
             Self::Vision(_) => FaultDetail::BadFrame,
             Self::Gap { .. } => FaultDetail::NoFrame,
-            Self::Unmeasured(_) | Self::NoScan(_) => FaultDetail::NoMeasurement,
+            Self::Unmeasured(_) => FaultDetail::NoMeasurement,
+            Self::NoScan(_) => FaultDetail::NoScan,
             Self::Engine(error) => match error {
                 EngineError::Late { .. } | EngineError::Stuck { .. } => FaultDetail::EngineLate,
                 EngineError::NotFinite => FaultDetail::NotFinite,
@@ -254,7 +259,9 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
             answers: vec![0.0; answers],
             integers: vec![0; answers],
             measured: Measurements::default(),
+            measured_age: Duration::ZERO,
             scan: Scan::default(),
+            scan_age: Duration::ZERO,
         })
     }
 
@@ -301,9 +308,22 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
         &self.answers
     }
 
-    /// What the car's sensors measured at the latest frame.
-    pub fn measured(&self) -> Measurements {
-        self.measured
+    /// What the car's sensors gave at the latest frame, and what the engine lacked.
+    pub fn sensed(&self) -> Sensed {
+        let lacking = self.inputs.lacking();
+        Sensed {
+            measured: self.measured,
+            measured_age: self.measured_age,
+            scan_age: self.scan_age,
+            lacking: lacking.measured,
+            scan_lacking: lacking.scan,
+            gap: match lacking.after_gap {
+                Some(AfterGap::Hold) => Some(Gap::Held),
+                Some(AfterGap::Reset) => Some(Gap::Reset),
+                // The fault says so.
+                Some(AfterGap::Stop) | None => None,
+            },
+        }
     }
 
     /// The lidar's scan at the latest frame, if there is one.
@@ -314,6 +334,11 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
     /// The high-level command that is set, if the engine gets one.
     fn high_level_command(&self) -> Option<u8> {
         self.parts.commands.as_ref()?.place()
+    }
+
+    /// What the engine gets besides the present picture.
+    pub fn rules(&self) -> &InputRules {
+        &self.parts.rules
     }
 
     /// What measures on the car.
@@ -409,17 +434,16 @@ impl<L: CommandLink + ?Sized> Pilot<L> {
         if let Some(place) = high_level {
             self.inputs.command(usize::from(place));
         }
-        let (mut age, mut scan_age) = (Duration::ZERO, Duration::ZERO);
         if let Some(sensors) = &mut self.parts.sensors {
             if let Some(speed) = sensors.guard_speed() {
                 speed.set(self.parts.link.status().speed);
             }
-            (self.measured, age) = sensors.read();
-            scan_age = sensors.scan(&mut self.scan);
+            (self.measured, self.measured_age) = sensors.read();
+            self.scan_age = sensors.scan(&mut self.scan);
         }
-        let measured = self.inputs.measure(&self.measured, age);
+        let measured = self.inputs.measure(&self.measured, self.measured_age);
         measured.map_err(StepError::Unmeasured)?;
-        let scanned = self.inputs.scan(&self.scan, scan_age);
+        let scanned = self.inputs.scan(&self.scan, self.scan_age);
         scanned.map_err(StepError::NoScan)
     }
 

@@ -129,7 +129,15 @@ fn a_network_with_scans_allocates_nothing_in_the_loop() {
         encoding: Encoding::Jpeg(80),
         always: false,
     };
-    let counted = allocations_per_lap_of(Some(recording), |settings| {
+    let log = LogRequest {
+        store: Store {
+            folder: folder.path().join("logs"),
+            most_logs: 10,
+            most_bytes: 1_000_000_000,
+        },
+        keep: Keep::Stops,
+    };
+    let counted = allocations_of(Some(recording), Some(log), |settings| {
         settings.engine.file = Some(engine);
     });
     assert_eq!(counted, (0, 200));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use gif::{ColorOutput, DecodeOptions};
 use image::{Rgb, RgbImage};
-use pilotage_drivelog::{Entry, Frame, Guard, LogWriter, Picture, Start, Stop};
+use pilotage_drivelog::{Entry, Frame, Guard, Inputs, LogWriter, Picture, Start, Stop};
 use pilotage_tap::FrameRecord;
 use pilotage_vehicle::Time;
 use running::{Running, err, out, wait_for};
@@ -137,6 +137,7 @@ fn start() -> Start {
         steering_range: 0.42,
         speed_to_throttle: Vec::new(),
         whole_drive: true,
+        inputs: Inputs::default(),
     }
 }
 

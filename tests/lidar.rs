@@ -60,11 +60,13 @@ fn a_network_with_scans_alone_laps_in_fp32_and_int8_and_is_replayed() {
     json(&[&DRIVE, &["--engine", &engine][..], &record].concat());
     let replay = |recording: &str| replayed(recording, &engine);
     assert!(replay(&own) < 1e-3, "{}", replay(&own));
-    // A copy keeps the scans, and an MCAP file says that it has none.
+    // A copy keeps the scans, and a tub says that it has none.
     let copy = path("copy");
-    assert!(pilotage(&["data", "import", &own, &copy]).status.success());
-    assert!(replay(&copy) < 1e-3);
-    let copied = pilotage(&["data", "import", &own, &path("copy.mcap")]);
+    for copy in [&copy, &path("copy.mcap")] {
+        assert!(pilotage(&["data", "import", &own, copy]).status.success());
+        assert!(replay(copy) < 1e-3);
+    }
+    let copied = pilotage(&["data", "import", &own, &path("tub"), "--tub"]);
     let message = String::from_utf8_lossy(&copied.stderr).into_owned();
     assert!(
         copied.status.success() && message.contains("scans"),
@@ -83,6 +85,43 @@ fn a_network_with_scans_alone_laps_in_fp32_and_int8_and_is_replayed() {
     );
     let inspected = String::from_utf8(pilotage(&["inspect", &engine]).stdout).unwrap();
     assert!(inspected.contains("541 rays"), "{inspected}");
+}
+
+/// Three seconds at the pace of the clock, so that the log loses nothing.
+#[test]
+fn the_log_of_a_drive_has_its_scans_and_becomes_a_recording() {
+    let folder = tempfile::tempdir().unwrap();
+    lidar::write(folder.path(), "fp32", None);
+    let engine = lidar::compiled(folder.path());
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let logs = path("logs");
+    let drive = ["drive", "--json", "--engine", &engine, "--log", &logs];
+    json(&[&drive[..], &["--time-limit", "3"]].concat());
+    let log = fs::read_dir(&logs).unwrap().next().unwrap().unwrap().path();
+    let log = log.display().to_string();
+    let shown = pilotage(&["log", "show", &log]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    for expected in [
+        "engine gets  a scan of 541 rays from -135 to 135 degrees",
+        ", 1081 rays, at most ",
+        "measured  speed ",
+    ] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+    // The network gets the same scans from the log, and from the folder that it becomes.
+    assert!(replayed(&log, &engine) < 1e-3);
+    let exported = path("exported");
+    let output = pilotage(&["log", "export", &log, &exported]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(replayed(&exported, &engine) < 1e-3);
+    let rows = fs::read_to_string(folder.path().join("exported/data.csv")).unwrap();
+    let titles = rows.lines().next().unwrap();
+    assert!(
+        titles.contains("measured_yaw_rate") && titles.contains("scan"),
+        "{titles}"
+    );
+    assert!(rows.lines().count() > 20, "{rows}");
+    assert!(folder.path().join("exported/scans.bin").is_file());
 }
 
 #[test]

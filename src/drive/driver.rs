@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use pilotage_engine::ScanRule;
 use pilotage_guard::OperatorLink;
-use pilotage_tap::{FrameRecord, flags};
-use pilotage_vehicle::{Domain, Measurements, Scan, Time};
+use pilotage_tap::{EngineInputs, FrameRecord, Sensed, flags};
+use pilotage_vehicle::{Domain, Measurement, Scan, Time};
 use pilotage_vision::{FrameView, PixelFormat};
 
 use crate::pilot::{Pilot, Step, StepError};
 use crate::report::{DriveReport, EnginePart};
+use crate::sensors::Lidar;
 use pilotage_gamepad::DriveRequest;
 
 /// What drives a car.
@@ -52,9 +54,19 @@ pub trait Driver {
         &[]
     }
 
-    /// What the car's sensors measured at the latest frame.
-    fn measured(&self) -> Measurements {
-        Measurements::default()
+    /// What the engine gets besides the present picture; nothing by hand.
+    fn inputs(&self) -> EngineInputs {
+        EngineInputs::default()
+    }
+
+    /// The lidar, if the car has one.
+    fn lidar(&self) -> Option<Lidar> {
+        None
+    }
+
+    /// What the car's sensors gave at the latest frame, and what the engine lacked.
+    fn sensed(&self) -> Sensed {
+        Sensed::default()
     }
 
     /// The lidar's scan at the latest frame, if the car has a lidar.
@@ -177,8 +189,32 @@ impl Driver for EngineDriver {
         self.pilot.outputs()
     }
 
-    fn measured(&self) -> Measurements {
-        self.pilot.measured()
+    fn inputs(&self) -> EngineInputs {
+        let rules = self.pilot.rules();
+        let mut inputs = EngineInputs {
+            commands: rules
+                .command
+                .as_ref()
+                .map_or_else(Vec::new, |it| it.values.clone()),
+            scan: rules.scan.as_ref().and_then(ScanRule::directions),
+            scan_replacement: rules.scan.as_ref().and_then(|it| it.missing.number()),
+            memory: !rules.memory.is_none(),
+            ..EngineInputs::default()
+        };
+        for (measurement, rule) in rules.measured() {
+            let all = inputs.measured.iter_mut().zip(Measurement::ALL);
+            all.for_each(|(gets, it)| *gets |= it == measurement);
+            inputs.replacements.set(measurement, rule.missing.number());
+        }
+        inputs
+    }
+
+    fn lidar(&self) -> Option<Lidar> {
+        self.pilot.sensors()?.lidar()
+    }
+
+    fn sensed(&self) -> Sensed {
+        self.pilot.sensed()
     }
 
     fn scan(&self) -> Option<&Scan> {

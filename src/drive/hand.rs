@@ -7,7 +7,8 @@ use std::time::Duration;
 use pilotage_camera::{Camera, CameraError};
 use pilotage_gamepad::{DriveRequest, Gamepad, GamepadConfig, GamepadError};
 use pilotage_guard::{CommandLink, Limits, LinkError, OperatorLink, SocketLink, State};
-use pilotage_vehicle::{Command, Domain, Measurements, Scan, Time, monotonic};
+use pilotage_tap::Sensed;
+use pilotage_vehicle::{Command, Domain, Scan, Time, monotonic};
 use pilotage_vision::{Frame, FrameView, PixelFormat};
 
 use super::driver::{Driver, Iteration};
@@ -16,7 +17,7 @@ use crate::high_level::{self, Commands};
 use crate::operator::{ButtonActions, Operator, Requests, SEARCH_INTERVAL};
 use crate::pilot::StepError;
 use crate::report::{DriveReport, HandPart};
-use crate::sensors::{GuardSpeed, Sensors, SimulatedSensors};
+use crate::sensors::{GuardSpeed, Lidar, Sensors, SimulatedSensors};
 use crate::simulation::OutOfProcessCamera;
 
 /// The longest interval between two commands.
@@ -56,8 +57,8 @@ pub struct SimulatedView {
     camera: OutOfProcessCamera,
     frame: Frame,
     sensors: SimulatedSensors,
-    /// What the sensors measured at the frame.
-    measured: Measurements,
+    /// What the sensors gave at the frame.
+    sensed: Sensed,
     /// The lidar's scan at the frame.
     scan: Scan,
     /// Whether the frame is of the latest iteration.
@@ -78,7 +79,7 @@ impl SimulatedView {
             camera,
             frame: Frame::new(format, width, height)?,
             sensors,
-            measured: Measurements::default(),
+            sensed: Sensed::default(),
             scan: Scan::default(),
             is_new: false,
         })
@@ -89,8 +90,8 @@ impl SimulatedView {
         self.is_new = self.camera.due() <= monotonic();
         if self.is_new {
             self.camera.next(&mut self.frame)?;
-            (self.measured, _) = self.sensors.read();
-            self.sensors.scan(&mut self.scan);
+            (self.sensed.measured, self.sensed.measured_age) = self.sensors.read();
+            self.sensed.scan_age = self.sensors.scan(&mut self.scan);
         }
         Ok(())
     }
@@ -310,9 +311,13 @@ impl Driver for HandDriver {
         self.gamepad.clone()
     }
 
-    fn measured(&self) -> Measurements {
+    fn lidar(&self) -> Option<Lidar> {
+        self.view.as_ref()?.sensors.lidar()
+    }
+
+    fn sensed(&self) -> Sensed {
         let view = self.view.as_ref();
-        view.map_or_else(Measurements::default, |view| view.measured)
+        view.map_or_else(Sensed::default, |view| view.sensed)
     }
 
     fn scan(&self) -> Option<&Scan> {

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use pilotage_drivelog::{End, Entry, Keep, Level, Logger, Message, Settings, Start, Store};
+use pilotage_drivelog::{End, Entry, Inputs, Keep, Level, Logger, Message, Settings, Start, Store};
 use pilotage_guard::{FailureText, Status};
 use pilotage_tap::FaultDetail;
 use pilotage_vehicle::Time;
@@ -152,6 +152,7 @@ fn settings(
             steering_range: car.mixer.steering_range(),
             speed_to_throttle: car.mixer.curve().to_vec(),
             whole_drive: log.keep == Keep::Drive,
+            inputs: Inputs::from(&driver.inputs()),
         },
     }
 }

@@ -14,7 +14,7 @@ use pilotage_guard::{ProgramError, Status, ended_within, program_beside};
 use pilotage_tap::{
     CreateError, Drive, FrameRecord, PictureView, PixelFormat, ServeError, Tap, TapServer, flags,
 };
-use pilotage_vehicle::Time;
+use pilotage_vehicle::{MOST_RAYS, Scan, Time};
 use pilotage_vision::FrameView;
 
 use super::Request;
@@ -22,6 +22,7 @@ use super::driver::Driver;
 use super::log::DriveLog;
 use super::setting::Setting;
 use super::watch::say;
+use crate::sensors::Lidar;
 
 /// The program that serves the page. It is another process, so that nothing with a network socket
 /// can delay the loop.
@@ -94,8 +95,8 @@ impl From<ProgramError> for ObserversError {
 
 impl Observers {
     /// Starts what `request` asks for: the page, whose program prints its address, the log, and the socket
-    /// of the tap. The
-    /// drive is that of `driver` in `setting`; the page writes its operator's hand to `hand`. `None` if there is none of them. A log that cannot be kept
+    /// of the tap. The drive is that of `driver` in `setting`; the page writes its operator's hand to
+    /// `hand`, and sets high-level commands at the socket `commands`. `None` if there is none of them. A log that cannot be kept
     /// is reported, and the drive goes on without it.
     ///
     /// # Errors
@@ -105,12 +106,12 @@ impl Observers {
         request: &Request,
         setting: &Setting,
         driver: &dyn Driver,
-        hand: Option<OwnedFd>,
+        (hand, commands): (Option<OwnedFd>, Option<&Path>),
     ) -> Result<Option<Self>, ObserversError> {
         if !request.watch && request.log.is_none() && request.tap.is_none() {
             return Ok(None);
         }
-        match Self::start_requested(request, setting, driver, hand) {
+        match Self::start_requested(request, setting, driver, (hand, commands)) {
             Err(error) if !request.watch && request.tap.is_none() => {
                 say(&format!("no drive log is written: {error}"));
                 Ok(None)
@@ -123,7 +124,7 @@ impl Observers {
         request: &Request,
         setting: &Setting,
         driver: &dyn Driver,
-        hand: Option<OwnedFd>,
+        (hand, commands): (Option<OwnedFd>, Option<&Path>),
     ) -> Result<Self, ObserversError> {
         let program = request.watch.then(|| program_beside(PROGRAM)).transpose()?;
         let limits = request.car.limits.spec();
@@ -133,6 +134,12 @@ impl Observers {
             deadline: limits.deadline,
             frame_period: limits.frame_period,
             track: setting.track(),
+            inputs: driver.inputs(),
+            lidar_rays: match driver.lidar() {
+                Some(Lidar::Rays(rays)) => rays.count(),
+                Some(Lidar::Recorded) => MOST_RAYS,
+                None => 0,
+            },
         };
         // A physical car that is driven by hand has no camera here.
         let none = (PixelFormat::Grey8, 1, 1);
@@ -153,8 +160,8 @@ impl Observers {
         let server = TapServer::start(source, request.tap.as_deref(), here)?;
         let car_file = request.file.as_deref().filter(|_| !drive.simulated);
         let page = program.map(|program| {
-            let listen = request.listen;
-            spawn(&program, page_there, (car_file, listen), hand)
+            let options = (car_file, request.listen, commands);
+            spawn(&program, page_there, options, hand)
         });
         let page = page.transpose().map_err(ObserversError::Start)?;
         let log = request.log.as_ref();
@@ -187,10 +194,24 @@ impl Observers {
         record
     }
 
-    /// Shows a record, and `frame` if an observer wants a picture now. Allocates nothing and never
-    /// waits.
-    pub fn show(&mut self, record: &FrameRecord, frame: Option<FrameView<'_>>) {
-        self.tap.publish(record);
+    /// Shows a record, the lidar's `scan` with its age, and `frame` if an observer wants a picture now.
+    /// Allocates nothing and never waits.
+    pub fn show(
+        &mut self,
+        mut record: FrameRecord,
+        frame: Option<FrameView<'_>>,
+        scan: Option<(&Scan, Duration)>,
+    ) {
+        if let Some((scan, age)) = scan {
+            // It was read with the frame.
+            let read = match record.arrived.max(record.captured) {
+                0 => record.published,
+                read => read,
+            };
+            let taken = Time::from_nanos(read) - age;
+            record.scan = self.tap.offer_scan(scan, taken);
+        }
+        self.tap.publish(&record);
         if let Some(frame) = frame
             && let Some(format) = format(frame.format)
         {
@@ -233,7 +254,7 @@ impl Observers {
 fn spawn(
     program: &Path,
     connection: OwnedFd,
-    (car, listen): (Option<&Path>, Option<SocketAddr>),
+    (car, listen, commands): (Option<&Path>, Option<SocketAddr>, Option<&Path>),
     hand: Option<OwnedFd>,
 ) -> io::Result<Child> {
     let mut command = Command::new(program);
@@ -249,6 +270,9 @@ fn spawn(
     };
     if let Some(car) = car {
         command.arg("--car").arg(car);
+    }
+    if let Some(commands) = commands {
+        command.arg("--commands").arg(commands);
     }
     if let Some(address) = listen {
         command.arg("--listen").arg(address.to_string());

@@ -113,7 +113,8 @@ impl Session {
         }
         let commands = parts.commands;
         let receiver = receive(&request, commands.as_ref())?;
-        let observers = Observers::start(&request, &parts.setting, &*parts.driver, parts.page)?;
+        let operator = (parts.page, receiver.as_ref().map(CommandServer::path));
+        let observers = Observers::start(&request, &parts.setting, &*parts.driver, operator)?;
         parts.driver.prepare()?;
         manager.ready();
         let simulated = parts.setting.is_simulated();
@@ -214,7 +215,8 @@ impl Session {
             log.iteration(now, &status, result.err());
         }
         record.set_outputs(self.driver.outputs());
-        record.set_measured(&self.driver.measured());
+        let sensed = self.driver.sensed();
+        record.set_sensed(&sensed);
         if let Some(commands) = &self.commands {
             let place = high_level(result.ok(), commands);
             record.set_high_level(place.and_then(|place| commands.name(place)));
@@ -222,7 +224,8 @@ impl Session {
         if let Some(car) = self.setting.observed() {
             record.set_simulated(car);
         }
-        observers.show(&record, frame);
+        let scan = self.driver.scan();
+        observers.show(record, frame, scan.map(|scan| (scan, sensed.scan_age)));
         if !observers.take_stop() {
             return None;
         }
@@ -265,7 +268,7 @@ impl Session {
         if let Some(recording) = &mut self.recording {
             let commands = self.commands.as_ref();
             let numbers = Numbers {
-                measured: self.driver.measured(),
+                measured: self.driver.sensed().measured,
                 command: commands.and_then(|commands| high_level(Some(iteration), commands)),
                 scan: self.driver.scan(),
             };

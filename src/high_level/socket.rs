@@ -108,6 +108,11 @@ impl CommandServer {
         Self::at(path, commands)
     }
 
+    /// The socket.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn at(path: PathBuf, commands: Arc<Commands>) -> Result<Self, ServeError> {
         let failed = |reason| ServeError::Socket {
             path: path.clone(),

@@ -52,6 +52,7 @@ fn size(entry: &Entry) -> usize {
         Entry::Picture(picture) => picture.jpeg.len(),
         Entry::Message(message) => message.text.len(),
         Entry::Pause(_) => 0,
+        Entry::Scan(scan) => 2 * scan.scan.millimetres.len(),
         Entry::End(end) => end.text.len(),
     };
     size_of::<Entry>() + of_kind

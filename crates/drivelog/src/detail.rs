@@ -31,6 +31,8 @@ pub enum Detail {
     NoPath,
     /// A number that the network gets was not measured, or too long ago.
     NoMeasurement,
+    /// The scan that the network gets is missing or too old.
+    NoScan,
     /// A detail that this version does not know.
     #[serde(other)]
     Unknown,
@@ -51,6 +53,7 @@ impl From<FaultDetail> for Detail {
             FaultDetail::GuardSilent => Self::GuardSilent,
             FaultDetail::NoPath => Self::NoPath,
             FaultDetail::NoMeasurement => Self::NoMeasurement,
+            FaultDetail::NoScan => Self::NoScan,
             _ => Self::Unknown,
         }
     }

@@ -5,6 +5,7 @@ mod stages;
 
 use crate::detail::Detail;
 use crate::entry::{EndKind, Frame, Guard, Stop};
+use crate::inputs::{Gap, Input};
 use crate::window::Window;
 
 pub use cause::Cause;
@@ -43,6 +44,12 @@ pub struct Before {
     pub fallbacks: usize,
     /// Iterations without a command.
     pub without_command: usize,
+    /// Commands for which a missing or old input was replaced by a constant.
+    pub replaced: usize,
+    /// The last such input.
+    pub replaced_input: Option<Input>,
+    /// How often the network's memory started anew, because frames were missed.
+    pub resets: usize,
     /// The command of the last iteration that did not see the car stopped: steering and throttle.
     pub asked: Option<[f32; 2]>,
     /// The guard's output in that iteration.
@@ -130,7 +137,7 @@ fn of_stop(window: &Window, stop: Stop, place: usize, late: Option<Late>) -> Cau
             _ => Cause::EngineFailed,
         },
         Stop::Pilot if guard_is_gone || is_of_guard(detail) => Cause::GuardGone,
-        Stop::Pilot if detail == Some(Detail::NoMeasurement) => Cause::NoMeasurement,
+        Stop::Pilot if is_of_sensor(detail) => no_measurement(window, fault),
         Stop::Pilot => Cause::PilotGone,
         Stop::Deadline | Stop::NoFirstCommand => without_command(window, place, stop, late),
         Stop::Unknown => Cause::Unknown,
@@ -188,6 +195,7 @@ fn without_command(window: &Window, place: usize, stop: Stop, late: Option<Late>
         Some(frame) if frame.fault == Some(Stop::Camera) => Cause::CameraGone,
         Some(frame) if frame.fault == Some(Stop::FrozenPicture) => Cause::CameraFrozen,
         Some(frame) if frame.fault == Some(Stop::Engine) => Cause::EngineFailed,
+        Some(frame) if is_of_sensor(frame.detail) => no_measurement(window, Some(frame)),
         _ if stop == Stop::NoFirstCommand => Cause::NoFirstCommand,
         _ => Cause::CommandsRefused,
     }
@@ -212,6 +220,7 @@ fn of_end(window: &Window) -> Cause {
             Some(Detail::NotFinite) => Cause::NotFinite,
             Some(Detail::NoPath) => Cause::NoPath,
             Some(Detail::EngineLate | Detail::EngineFailed) => Cause::EngineFailed,
+            _ if is_of_sensor(detail) => no_measurement(window, last),
             _ => Cause::CameraGone,
         },
         kind => Cause::Ended(kind),
@@ -220,6 +229,23 @@ fn of_end(window: &Window) -> Cause {
 
 const fn is_of_guard(detail: Option<Detail>) -> bool {
     matches!(detail, Some(Detail::GuardGone | Detail::GuardSilent))
+}
+
+const fn is_of_sensor(detail: Option<Detail>) -> bool {
+    matches!(detail, Some(Detail::NoMeasurement | Detail::NoScan))
+}
+
+/// Which input the engine lacked in the iteration that reported it.
+fn no_measurement(window: &Window, fault: Option<&Frame>) -> Cause {
+    let inputs = &window.start.inputs;
+    let input = fault.and_then(|frame| {
+        let is_scan = frame.detail == Some(Detail::NoScan);
+        let mut lacking = frame.lacking.iter().copied();
+        lacking.find(|&it| (it == Input::Scan) == is_scan && !inputs.replaces(it))
+    });
+    let age_ms = fault.zip(input);
+    let age_ms = age_ms.and_then(|(frame, input)| frame.age_ms(input));
+    Cause::NoMeasurement { input, age_ms }
 }
 
 /// The frames up to a second before `place`, and that one.
@@ -308,6 +334,11 @@ fn before(window: &Window, place: Option<usize>) -> Before {
         before.lost = before.lost.saturating_add(frame.lost);
         before.fallbacks += usize::from(frame.fallback);
         before.without_command += usize::from(!frame.command);
+        before.resets += usize::from(frame.gap == Some(Gap::Reset));
+        if let Some(input) = frame.lacking.last().filter(|_| frame.command) {
+            before.replaced += 1;
+            before.replaced_input = Some(*input);
+        }
         let longest = before.longest_reaction_ms;
         before.longest_reaction_ms = match (longest, frame.reaction_ms) {
             (Some(a), Some(b)) => Some(a.max(b)),

@@ -1,11 +1,14 @@
 //! The entries of a log. Each is one JSON message; times are milliseconds on the drive's clock.
 
+use std::time::Duration;
+
 use pilotage_guard_policy::StopReason;
 use pilotage_tap::{FrameRecord, GuardState, Simulated, flags};
-use pilotage_vehicle::Fault;
+use pilotage_vehicle::{Fault, Scan};
 use serde::{Deserialize, Serialize};
 
 use crate::detail::Detail;
+use crate::inputs::{Gap, Input, Inputs};
 use crate::measured::Measured;
 use crate::number;
 
@@ -22,6 +25,8 @@ pub enum Entry {
     Message(Message),
     /// The pilot was not run by the system.
     Pause(Pause),
+    /// A scan of the lidar.
+    Scan(LidarScan),
     /// The end of the drive.
     End(End),
 }
@@ -35,6 +40,7 @@ impl Entry {
             Self::Picture(picture) => Some(picture.captured_ms),
             Self::Message(message) => Some(message.time_ms),
             Self::Pause(pause) => Some(pause.end_ms),
+            Self::Scan(scan) => Some(scan.taken_ms),
             Self::End(end) => Some(end.time_ms),
         }
     }
@@ -67,6 +73,9 @@ pub struct Start {
     pub speed_to_throttle: Vec<(f64, f64)>,
     /// The log has the whole drive, not only the last seconds before a stop or the end.
     pub whole_drive: bool,
+    /// What the engine gets besides the present picture; nothing by hand.
+    #[serde(default)]
+    pub inputs: Inputs,
 }
 
 /// The guard's state.
@@ -225,6 +234,21 @@ pub struct Frame {
     /// The high-level command, such as `left`.
     #[serde(default)]
     pub high_level_command: Option<String>,
+    /// How long before the frame the numbers were measured, if there are any.
+    #[serde(default)]
+    pub measured_age_ms: Option<f64>,
+    /// The number of the lidar's latest scan, if there is one.
+    #[serde(default)]
+    pub scan: Option<u64>,
+    /// How long before the frame it was complete.
+    #[serde(default)]
+    pub scan_age_ms: Option<f64>,
+    /// What the engine gets, and was missing or too old.
+    #[serde(default)]
+    pub lacking: Vec<Input>,
+    /// What the network's memory did, if frames were missed.
+    #[serde(default)]
+    pub gap: Option<Gap>,
 }
 
 /// The simulated car.
@@ -267,6 +291,10 @@ pub(crate) fn ms(nanos: u64) -> f64 {
     nanos as f64 * 1e-6
 }
 
+fn age_ms(age: Duration) -> f64 {
+    age.as_secs_f64() * 1e3
+}
+
 impl Frame {
     /// The entry of a record of the tap, before which `lost` records were lost.
     pub fn of(record: &FrameRecord, lost: u64) -> Self {
@@ -279,6 +307,8 @@ impl Frame {
             GuardState::Trimming => (Guard::Trimming, None),
             GuardState::Stopped(reason) => (Guard::Stopped, Some(Stop::of_reason(reason))),
         };
+        let sensed = record.sensed();
+        let has_numbers = !sensed.measured.is_empty();
         Self {
             sequence: record.sequence,
             captured_ms: ms(record.captured),
@@ -307,8 +337,21 @@ impl Frame {
             stop_held: record.has(flags::STOP_HELD),
             actuator_failed: record.has(flags::ACTUATOR_FAILED),
             simulated: record.simulated().map(Car::from),
-            measured: record.measured().into(),
+            measured: sensed.measured.into(),
             high_level_command: record.high_level().map(str::to_owned),
+            measured_age_ms: has_numbers.then(|| age_ms(sensed.measured_age)),
+            scan: (record.scan > 0).then_some(record.scan),
+            scan_age_ms: (record.scan > 0).then(|| age_ms(sensed.scan_age)),
+            lacking: Input::lacking(&sensed),
+            gap: sensed.gap.map(Gap::from),
+        }
+    }
+
+    /// How long ago this input was measured, if it was.
+    pub(crate) fn age_ms(&self, input: Input) -> Option<f64> {
+        match input {
+            Input::Scan => self.scan_age_ms.filter(|_| self.scan.is_some()),
+            _ => self.measured_age_ms.filter(|_| self.measured.has(input)),
         }
     }
 
@@ -327,6 +370,17 @@ pub struct Picture {
     pub captured_ms: f64,
     /// A JPEG file.
     pub jpeg: Vec<u8>,
+}
+
+/// A scan of the lidar.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LidarScan {
+    /// Its number, which [`Frame::scan`] names.
+    pub number: u64,
+    /// When it was complete.
+    pub taken_ms: f64,
+    /// The distances.
+    pub scan: Scan,
 }
 
 /// The level of a message; the numbers are Foxglove's.
@@ -433,7 +487,7 @@ pub enum EndKind {
 
 impl Start {
     /// Before the start was read.
-    pub(crate) const fn unknown() -> Self {
+    pub(crate) fn unknown() -> Self {
         Self {
             version: String::new(),
             car: String::new(),
@@ -447,6 +501,7 @@ impl Start {
             steering_range: 0.0,
             speed_to_throttle: Vec::new(),
             whole_drive: false,
+            inputs: Inputs::default(),
         }
     }
 }

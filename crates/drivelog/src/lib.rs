@@ -1,7 +1,7 @@
 //! Drive logs: what a pilot saw and did in the seconds before each stop, and why the car stopped.
 //!
 //! A log is an MCAP file (<https://mcap.dev/spec>) without compression, with the topics of
-//! [`topics`], each a JSON message with its JSON schema. Pictures and messages have Foxglove's
+//! [`topics`], each a JSON message with its JSON schema. Pictures, scans and messages have Foxglove's
 //! schemas, so that a log opens in Foxglove.
 //!
 //! - [`Logger`] is an observer of a pilot's tap, on a thread of its own. It keeps the last 30
@@ -20,6 +20,7 @@ mod buffer;
 mod detail;
 mod diagnosis;
 mod entry;
+mod inputs;
 mod jpeg;
 mod logger;
 mod measured;
@@ -35,8 +36,10 @@ mod write;
 pub use detail::Detail;
 pub use diagnosis::{Before, Cause, Diagnosis, Stage, StageTimes};
 pub use entry::{
-    Car, End, EndKind, Entry, Frame, Guard, Level, Message, Pause, PauseKind, Picture, Start, Stop,
+    Car, End, EndKind, Entry, Frame, Guard, Level, LidarScan, Message, Pause, PauseKind, Picture,
+    Start, Stop,
 };
+pub use inputs::{Gap, Input, Inputs, NumberInput, ScanInput};
 pub use jpeg::jpeg;
 pub use logger::{Keep, Logger, Settings};
 pub use measured::Measured;

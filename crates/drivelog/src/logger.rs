@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
 
-use pilotage_tap::{Observer, Picture as Pixels};
+use pilotage_tap::{NumberedScan, Observer, Picture as Pixels};
 
 use crate::buffer::Buffer;
-use crate::entry::{Entry, Frame, Guard, Message, Pause, Picture, Start};
+use crate::entry::{Entry, Frame, Guard, LidarScan, Message, Pause, Picture, Start};
 use crate::jpeg::jpeg;
 use crate::scheduling::Scheduling;
 use crate::store::{LogKind, Store};
@@ -175,6 +175,7 @@ impl<F: Fn(&str)> Log<F> {
         let mut scheduling = Scheduling::of_thread(pilot);
         let mut requested: Option<Instant> = None;
         let mut pixels = Pixels::default();
+        let mut scan = NumberedScan::default();
         loop {
             // Before the last look, so that nothing of the end is missed.
             let ended = observer.has_ended();
@@ -185,6 +186,13 @@ impl<F: Fn(&str)> Log<F> {
             }
             // Before the records: what is noted after a record is added after it.
             let noted: Vec<Entry> = notes.try_iter().collect();
+            while observer.next_scan(&mut scan) {
+                self.add(Entry::Scan(LidarScan {
+                    number: scan.number,
+                    taken_ms: crate::entry::ms(scan.taken.as_nanos()),
+                    scan: scan.scan.clone(),
+                }));
+            }
             self.take_records(&mut observer);
             if observer.picture(&mut pixels) {
                 let (jpeg, pause) = scheduling.during(|| jpeg(&pixels, widest, quality));

@@ -3,6 +3,8 @@
 use pilotage_vehicle::{Measurement, Measurements};
 use serde::{Deserialize, Serialize};
 
+use crate::inputs::Input;
+
 /// What the car's sensors measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
@@ -18,6 +20,19 @@ pub struct Measured {
     /// The acceleration to the left, m/s2.
     #[serde(default)]
     pub measured_lateral_acceleration: Option<f32>,
+}
+
+impl Measured {
+    /// Whether there is this number.
+    pub(crate) const fn has(&self, input: Input) -> bool {
+        match input {
+            Input::Speed => self.measured_speed.is_some(),
+            Input::YawRate => self.measured_yaw_rate.is_some(),
+            Input::Acceleration => self.measured_acceleration.is_some(),
+            Input::LateralAcceleration => self.measured_lateral_acceleration.is_some(),
+            Input::Scan | Input::Unknown => false,
+        }
+    }
 }
 
 impl From<Measurements> for Measured {

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pilotage_mcap::{McapError, Record, Stream};
+use pilotage_mcap::{LaserScan, McapError, Record, Stream};
 use serde::Deserialize;
 
-use crate::entry::{End, Entry, Frame, Level, Message, Pause, Picture, Start};
+use crate::entry::{End, Entry, Frame, Level, LidarScan, Message, Pause, Picture, Start};
 use crate::write::topics;
 
 /// Most channels.
@@ -78,6 +78,7 @@ enum Topic {
     Camera,
     Log,
     Pause,
+    Scan,
     End,
 }
 
@@ -89,6 +90,7 @@ impl Topic {
             topics::CAMERA => Self::Camera,
             topics::LOG => Self::Log,
             topics::PAUSE => Self::Pause,
+            topics::SCAN => Self::Scan,
             topics::END => Self::End,
             _ => return None,
         })
@@ -208,6 +210,14 @@ fn parse(topic: Topic, text: &[u8]) -> Option<Entry> {
             })
         }
         Topic::Pause => Entry::Pause(serde_json::from_slice::<Pause>(text).ok()?),
+        Topic::Scan => {
+            let message = serde_json::from_slice::<LaserScan>(text).ok()?;
+            Entry::Scan(LidarScan {
+                number: message.number,
+                taken_ms: message.taken_ms,
+                scan: message.scan()?,
+            })
+        }
         Topic::End => Entry::End(serde_json::from_slice::<End>(text).ok()?),
     })
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::Timestamp;
 use crate::diagnosis::{Before, Cause, Diagnosis};
 use crate::entry::{EndKind, Guard, Level};
+use crate::inputs::Input;
 use crate::window::Window;
 
 /// Messages that are shown, from the end.
@@ -134,12 +135,16 @@ fn write_before(out: &mut String, before: &Before) -> std::fmt::Result {
         write!(out, "; capture to guard at most {reaction:.0} ms")?;
     }
     writeln!(out)?;
+    let input = before.replaced_input.map_or("input", Input::words);
+    let replaced = format!("commands with a constant in place of the {input}");
     let counts = [
         (
             before.without_command as u64,
             "iterations without a command",
         ),
         (before.fallbacks as u64, "answers of the fallback"),
+        (before.replaced as u64, &replaced),
+        (before.resets as u64, "new starts of the network's memory"),
         (before.lost, "records lost by the log"),
         (before.paused_ms as u64, "ms in which the pilot was not run"),
     ];

@@ -113,6 +113,8 @@ impl Window {
             }
             Entry::Message(message) => push(&mut self.messages, &mut None, message),
             Entry::Pause(pause) => push(&mut self.pauses, &mut None, pause),
+            // A diagnosis needs none.
+            Entry::Scan(_) => {}
             Entry::End(end) => self.end = Some(end),
         }
         self.shorten();

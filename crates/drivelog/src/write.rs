@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use mcap::records::MessageHeader;
 use mcap::write::NoSeek;
 use mcap::{McapError, WriteOptions, Writer};
+use pilotage_mcap::LaserScan;
 use serde_json::{Value, json};
 
 use crate::entry::{Entry, Start};
@@ -22,6 +23,8 @@ pub mod topics {
     pub const CAMERA: &str = "/camera";
     /// Messages, `foxglove.Log`.
     pub const LOG: &str = "/log";
+    /// Scans of the lidar, `foxglove.LaserScan`.
+    pub const SCAN: &str = "/scan";
     /// Pauses of the pilot, `pilotage.Pause`.
     pub const PAUSE: &str = "/pause";
     /// The end of the drive, `pilotage.End`.
@@ -29,7 +32,7 @@ pub mod topics {
 }
 
 /// Each topic with its schema's name and the schema. The channel's number is the place.
-const CHANNELS: [(&str, &str, &str); 6] = [
+const CHANNELS: [(&str, &str, &str); 7] = [
     (
         topics::START,
         "pilotage.Start",
@@ -60,6 +63,7 @@ const CHANNELS: [(&str, &str, &str); 6] = [
         "pilotage.End",
         include_str!("../schemas/end.json"),
     ),
+    (topics::SCAN, LaserScan::SCHEMA_NAME, LaserScan::SCHEMA),
 ];
 
 /// A chunk that is larger is ended, bytes. A power cut costs the chunk that is being filled.
@@ -184,6 +188,11 @@ fn json_of(entry: &Entry, log_time: u64) -> io::Result<(usize, Vec<u8>)> {
         ),
         Entry::Pause(pause) => (4, serde_json::to_vec(pause)),
         Entry::End(end) => (5, serde_json::to_vec(end)),
+        Entry::Scan(scan) => {
+            let times = (scan.taken_ms, log_time);
+            let message = LaserScan::of(&scan.scan, scan.number, times);
+            (6, serde_json::to_vec(&message))
+        }
     };
     Ok((channel, text?))
 }

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+use std::time::Duration;
+
 use pilotage_drivelog::{
-    Cause, Diagnosis, End, EndKind, Entry, Frame, Pause, PauseKind, Stage, Start, Window,
+    Cause, Diagnosis, End, EndKind, Entry, Frame, Input, Inputs, NumberInput, Pause, PauseKind,
+    Stage, Start, Window,
 };
 use pilotage_guard_policy::{Mode, Output, State, StopReason};
-use pilotage_tap::{FaultDetail, FrameRecord, flags};
-use pilotage_vehicle::{Fault, Time};
+use pilotage_tap::{FaultDetail, FrameRecord, Gap, Sensed, flags};
+use pilotage_vehicle::{Fault, Measurements, Time};
 
 /// From frame to frame, nanoseconds.
 const PERIOD: u64 = 50_000_000;
@@ -36,6 +39,7 @@ impl Drive {
             steering_range: 0.42,
             speed_to_throttle: Vec::new(),
             whole_drive: false,
+            inputs: Inputs::default(),
         };
         let mut drive = Self {
             window: Window::new(start),
@@ -202,11 +206,6 @@ fn each_fault_is_named_by_its_detail() {
         ),
         (Fault::Engine, FaultDetail::NotFinite, Cause::NotFinite),
         (Fault::Engine, FaultDetail::NoPath, Cause::NoPath),
-        (
-            Fault::Pilot,
-            FaultDetail::NoMeasurement,
-            Cause::NoMeasurement,
-        ),
         (Fault::Pilot, FaultDetail::GuardSilent, Cause::GuardGone),
     ] {
         let mut drive = Drive::new();
@@ -220,6 +219,95 @@ fn each_fault_is_named_by_its_detail() {
         "{:?}",
         drive.cause()
     );
+}
+
+/// An engine that gets speed, yaw rate and a scan, of which only the speed is replaced.
+#[test]
+fn the_sensor_that_stopped_the_car_is_named_with_the_age_of_its_number() {
+    let number = |name, replacement| NumberInput { name, replacement };
+    let inputs = Inputs {
+        numbers: vec![
+            number(Input::Speed, Some(0.0)),
+            number(Input::YawRate, None),
+        ],
+        ..Inputs::default()
+    };
+    let old = Sensed {
+        measured: Measurements::new([None, Some(0.5), None, None]),
+        measured_age: Duration::from_millis(312),
+        lacking: [true, true, false, false],
+        ..Sensed::default()
+    };
+    let missing = Sensed {
+        measured: Measurements::default(),
+        ..old
+    };
+    let blind = Sensed {
+        scan_age: Duration::from_millis(450),
+        scan_lacking: true,
+        ..Sensed::default()
+    };
+    let (numbers, scans) = (FaultDetail::NoMeasurement, FaultDetail::NoScan);
+    for (detail, sensed, scan, expected) in [
+        (
+            numbers,
+            old,
+            0,
+            "the yaw rate, which the engine gets, was too old: measured 312 ms",
+        ),
+        (numbers, missing, 0, "no sensor gave the yaw rate"),
+        (scans, blind, 0, "the lidar gave no scan"),
+        (
+            scans,
+            blind,
+            9,
+            "latest scan, which the engine gets, was too old: 450 ms",
+        ),
+    ] {
+        let mut drive = Drive::new();
+        drive.window.start.inputs = inputs.clone();
+        let lacks = |record: &mut FrameRecord| {
+            failed(record, Fault::Pilot, detail);
+            record.set_sensed(&sensed);
+            record.scan = scan;
+        };
+        drive.iteration(lacks);
+        drive.stop(StopReason::Fault(Fault::Pilot), lacks);
+        let text = drive.text();
+        assert!(text.contains(expected), "{text}");
+        // A simulated drive ends with the fault before the guard's stop is seen.
+        let mut ended = Drive::new();
+        ended.iteration(lacks);
+        ended.end(EndKind::Fault);
+        assert!(matches!(
+            ended.cause(),
+            Cause::NoMeasurement { input: Some(_), .. }
+        ));
+    }
+}
+
+#[test]
+fn what_was_replaced_and_a_memory_that_began_anew_are_counted_before_a_stop() {
+    let mut drive = Drive::new();
+    let replaced = Sensed {
+        lacking: [true, false, false, false],
+        ..Sensed::default()
+    };
+    let reset = Sensed {
+        gap: Some(Gap::Reset),
+        ..Sensed::default()
+    };
+    for sensed in [replaced, replaced, reset] {
+        drive.iteration(|record| record.set_sensed(&sensed));
+    }
+    drive.stop(StopReason::Operator, |_| ());
+    let text = drive.text();
+    for expected in [
+        "2 commands with a constant in place of the speed",
+        "1 new starts of the network's memory",
+    ] {
+        assert!(text.contains(expected), "{text}");
+    }
 }
 
 /// A folder's last picture ends the drive; a camera that is lost does not.

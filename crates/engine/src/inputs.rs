@@ -150,6 +150,18 @@ pub struct Inputs {
     scanned: Option<Scanned>,
     /// Whether no frame was seen since the start.
     fresh: bool,
+    lacking: Lacking,
+}
+
+/// What the network gets, and was missing for the latest frame.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lacking {
+    /// Numbers that were missing or too old, in the order of [`Measurement::ALL`].
+    pub measured: [bool; Measurement::ALL.len()],
+    /// The scan was missing or too old.
+    pub scan: bool,
+    /// Frames were missed, and a network with a memory went on so.
+    pub after_gap: Option<AfterGap>,
 }
 
 impl Inputs {
@@ -194,6 +206,7 @@ impl Inputs {
             commanded: commanded(rules, others)?,
             scanned: scanned(rules, others)?,
             fresh: true,
+            lacking: Lacking::default(),
         };
         for port in others {
             if port.element_type != ElementType::F32 {
@@ -237,9 +250,13 @@ impl Inputs {
     /// The first number that is missing or too old, if the car must stop for it.
     pub fn measure(&mut self, measured: &Measurements, age: Duration) -> Result<(), Unmeasured> {
         let mut missing = Ok(());
+        self.lacking = Lacking::default();
         for rule in &self.measured {
             let known = measured.get(rule.measurement);
             let fresh = known.filter(|_| age <= rule.max_age);
+            for (lacking, it) in self.lacking.measured.iter_mut().zip(Measurement::ALL) {
+                *lacking |= it == rule.measurement && fresh.is_none();
+            }
             let Some(number) = fresh.or(rule.missing) else {
                 missing = missing.and(Err(Unmeasured {
                     measurement: rule.measurement,
@@ -288,6 +305,7 @@ impl Inputs {
         };
         let is_whole = scan.is_whole();
         if !is_whole || age > rule.max_age() {
+            self.lacking.scan = true;
             let none = NoScan {
                 age: is_whole.then_some(age),
             };
@@ -307,6 +325,8 @@ impl Inputs {
     /// the one before. Returns false if the car must stop for it.
     pub fn advance(&mut self, gap: bool) -> bool {
         let gap = gap && !self.fresh;
+        let remembers = self.count > 1 || !self.states.is_empty() || !self.signals.is_empty();
+        self.lacking.after_gap = (gap && remembers).then_some(self.after_gap);
         if self.fresh || (gap && self.after_gap == AfterGap::Reset) {
             self.fresh = false;
             let (len, last) = (self.form.len, (self.count - 1) * self.form.len);
@@ -342,6 +362,11 @@ impl Inputs {
             }
             _ => {}
         }
+    }
+
+    /// What was missing for the latest frame, since [`measure`](Self::measure).
+    pub const fn lacking(&self) -> Lacking {
+        self.lacking
     }
 
     /// The tensors that the engine reads, in the order of its inputs.

@@ -104,7 +104,7 @@ pub use decoder::{
     PointOrder, Points, Pursuit,
 };
 pub use gate::{Gate, GateLimits, Gated, GatedPart, PathLimits};
-pub use inputs::{Inputs, InputsError, MOST_INPUTS, NoScan, PictureForm, Unmeasured};
+pub use inputs::{Inputs, InputsError, Lacking, MOST_INPUTS, NoScan, PictureForm, Unmeasured};
 pub use instruction_set::{InstructionSet, UnknownInstructionSet};
 pub use kernels::int8::WeightStorage;
 pub use manifest::{Calibration, FrameSize, GateResult, Manifest, TensorRtRecipe, Trial};

@@ -138,11 +138,13 @@ pub enum FaultDetail {
     NoPath,
     /// A number that the network gets was not measured, or too long ago.
     NoMeasurement,
+    /// The scan that the network gets is missing or too old.
+    NoScan,
 }
 
 impl FaultDetail {
     /// All details; the code of each is its place here, counted from 1.
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::NoFrame,
         Self::CameraGone,
         Self::FrozenPicture,
@@ -155,6 +157,7 @@ impl FaultDetail {
         Self::GuardSilent,
         Self::NoPath,
         Self::NoMeasurement,
+        Self::NoScan,
     ];
 
     /// The code; never 0.
@@ -201,6 +204,6 @@ mod tests {
             assert_eq!(FaultDetail::of_code(detail.code()), Some(detail));
         }
         assert_eq!(FaultDetail::of_code(0), None);
-        assert_eq!(FaultDetail::of_code(13), None);
+        assert_eq!(FaultDetail::of_code(14), None);
     }
 }

@@ -8,16 +8,23 @@
 //! | 6 | bit 0: simulated |
 //! | 7, 8 | deadline and frame period, nanoseconds |
 //! | 9 to 17 | the name's length in bytes, and its bytes |
+//! | 18, 19 | slots for scans, and the most rays of one |
 //! | 24 | records published so far |
 //! | 32 | pictures published so far |
-//! | 40 ... | points of the track, x and y as f32 in one word |
+//! | 40 | scans published so far |
+//! | 48 ... | what the engine gets: [`EngineInputs`](crate::EngineInputs) |
+//! | 104 ... | points of the track, x and y as f32 in one word |
 //! | ... | slots for records: a stamp, then a [`FrameRecord`](crate::FrameRecord) |
 //! | ... | slots for pictures: a stamp, [`PICTURE_HEAD`] words, then the bytes |
+//! | ... | slots for scans: a stamp, [`SCAN_HEAD`] words, then the distances as u16 |
+
+use pilotage_vehicle::MOST_RAYS;
 
 use crate::FrameRecord;
+use crate::inputs::INPUT_WORDS;
 
 /// The version of the memory's layout and of the messages. It changes with every change of either.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Marks the memory as a tap's.
 pub(crate) const MAGIC: u64 = u64::from_be_bytes(*b"PILOTTAP");
 /// The largest length of a drive's name in bytes; a longer name is truncated.
@@ -36,9 +43,15 @@ pub(crate) const PICTURE_HEAD: usize = 5;
 pub(crate) const RECORD_SLOTS: usize = 512;
 /// Slots for pictures. The reader needs one that is not being written.
 pub(crate) const PICTURE_SLOTS: usize = 4;
+/// Slots for scans: half a second at 128 scans a second.
+pub(crate) const SCAN_SLOTS: usize = 64;
+/// Words between a scan slot's stamp and its distances: when it was complete, the number of rays, the
+/// first and the last direction in one word.
+pub(crate) const SCAN_HEAD: usize = 3;
 
 const _: () = assert!(size_of::<FrameRecord>().is_multiple_of(8));
 const _: () = assert!(RECORD_WORDS < RECORD_SLOT);
+const _: () = assert!(at::INPUTS + INPUT_WORDS <= at::TRACK);
 
 /// Indices of the words at the start.
 pub(crate) mod at {
@@ -53,9 +66,13 @@ pub(crate) mod at {
     pub(crate) const FRAME_PERIOD: usize = 8;
     pub(crate) const NAME_LENGTH: usize = 9;
     pub(crate) const NAME: usize = 10;
+    pub(crate) const SCAN_SLOTS: usize = 18;
+    pub(crate) const SCAN_RAYS: usize = 19;
     pub(crate) const RECORDS: usize = 24;
     pub(crate) const PICTURES: usize = 32;
-    pub(crate) const TRACK: usize = 40;
+    pub(crate) const SCANS: usize = 40;
+    pub(crate) const INPUTS: usize = 48;
+    pub(crate) const TRACK: usize = 104;
 }
 
 /// The sizes of the sections.
@@ -65,6 +82,9 @@ pub(crate) struct Layout {
     pub(crate) picture_slots: usize,
     pub(crate) picture_bytes: usize,
     pub(crate) track_points: usize,
+    /// 0 without a lidar.
+    pub(crate) scan_slots: usize,
+    pub(crate) scan_rays: usize,
 }
 
 impl Layout {
@@ -74,6 +94,8 @@ impl Layout {
             && (1..=64).contains(&self.picture_slots)
             && self.picture_bytes <= 1 << 29
             && self.track_points <= MAX_TRACK_POINTS
+            && self.scan_slots <= 1 << 10
+            && self.scan_rays <= MOST_RAYS
     }
 
     /// The first word of the record slot with this index.
@@ -91,8 +113,18 @@ impl Layout {
         (1 + PICTURE_HEAD + self.picture_bytes.div_ceil(8)).next_multiple_of(8)
     }
 
+    /// The first word of the scan slot with this index.
+    pub(crate) fn scan(&self, slot: usize) -> usize {
+        self.picture(self.picture_slots) + slot * self.scan_slot()
+    }
+
+    /// Words of a scan's slot.
+    pub(crate) fn scan_slot(&self) -> usize {
+        (1 + SCAN_HEAD + self.scan_rays.div_ceil(4)).next_multiple_of(8)
+    }
+
     /// Words of the memory.
     pub(crate) fn words(&self) -> usize {
-        self.picture(self.picture_slots)
+        self.scan(self.scan_slots)
     }
 }

@@ -1,8 +1,8 @@
 //! The tap: records of what a pilot does, frame by frame, for observers in other processes.
 //!
-//! The pilot makes a shared memory at start ([`Tap::create`]) with a ring of [`FrameRecord`]s and a
-//! small ring of camera pictures, and fills it as it drives ([`Tap::publish`],
-//! [`Tap::offer_picture`]). A thread of its own ([`TapServer`]) passes a read-only descriptor of
+//! The pilot makes a shared memory at start ([`Tap::create`]) with a ring of [`FrameRecord`]s and small
+//! rings of camera pictures and of a lidar's scans, and fills it as it drives ([`Tap::publish`],
+//! [`Tap::offer_picture`], [`Tap::offer_scan`]). A thread of its own ([`TapServer`]) passes a read-only descriptor of
 //! that memory to observers over a Unix socket. An [`Observer`] maps the memory and reads.
 //!
 //! # Rules
@@ -24,6 +24,7 @@
 
 mod codes;
 mod error;
+mod inputs;
 mod layout;
 mod observer;
 mod picture;
@@ -31,16 +32,19 @@ mod protocol;
 mod record;
 mod requests;
 mod ring;
+mod scan;
 mod server;
 mod tap;
 
 pub use codes::{FaultDetail, GuardState};
 pub use error::{CreateError, ObserveError, ServeError};
+pub use inputs::{EngineInputs, MAX_COMMANDS};
 pub use layout::{LONGEST_NAME, MAX_TRACK_POINTS, VERSION};
 pub use observer::{Observer, Stopper};
 pub use picture::{Picture, PictureView, PixelFormat};
 pub use protocol::MAX_OBSERVERS;
-pub use record::{FrameRecord, MAX_OUTPUTS, Simulated, flags};
+pub use record::{FrameRecord, Gap, MAX_OUTPUTS, Sensed, Simulated, flags};
 pub use requests::MAX_PICTURES_PER_SECOND;
+pub use scan::NumberedScan;
 pub use server::TapServer;
 pub use tap::{Drive, Source, Tap};

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pilotage_linux::SharedView;
+use pilotage_vehicle::{Rays, Time};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
@@ -14,9 +15,13 @@ use rustix::net::{
     SocketFlags, SocketType,
 };
 
-use crate::layout::{LONGEST_NAME, Layout, MAGIC, PICTURE_HEAD, RECORD_WORDS, VERSION, at};
+use crate::layout::{
+    LONGEST_NAME, Layout, MAGIC, PICTURE_HEAD, RECORD_WORDS, SCAN_HEAD, VERSION, at,
+};
 use crate::protocol::{BYTES, Invalid, Reply, Request};
-use crate::{Drive, FrameRecord, ObserveError, Picture, PixelFormat, ring};
+use crate::{
+    Drive, EngineInputs, FrameRecord, NumberedScan, ObserveError, Picture, PixelFormat, ring,
+};
 
 /// How long to wait for the pilot's server, which answers within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -33,6 +38,8 @@ pub struct Observer {
     lost: u64,
     /// The number of the last picture that was read.
     picture: Option<u64>,
+    /// The number of scans that were read or passed over.
+    scans: u64,
 }
 
 impl Observer {
@@ -67,6 +74,8 @@ impl Observer {
         let published = view.load(at::RECORDS);
         // The older half of the ring may be overwritten while it is read.
         let next = published.saturating_sub(layout.record_slots as u64 / 2);
+        let scans = view.load(at::SCANS);
+        let scans = scans.saturating_sub(layout.scan_slots as u64 / 2);
         Ok(Self {
             connection,
             view,
@@ -75,6 +84,7 @@ impl Observer {
             next,
             lost: 0,
             picture: None,
+            scans,
         })
     }
 
@@ -169,6 +179,53 @@ impl Observer {
         into.data.truncate(expected);
         (into.format, into.width, into.height) = (format, width, height);
         (into.sequence, into.captured) = (sequence, captured);
+        true
+    }
+
+    /// Copies the next scan to `into`, in order. Returns false when all so far have been read; then `into` may
+    /// have been changed. Scans that were overwritten before they were read are passed over.
+    pub fn next_scan(&mut self, into: &mut NumberedScan) -> bool {
+        let slots = self.layout.scan_slots as u64;
+        // Bounded, also for a memory whose numbers are wrong.
+        for _ in 0..slots {
+            let published = self.view.load(at::SCANS);
+            std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
+            if self.scans >= published {
+                return false;
+            }
+            let number = self.scans.max(published.saturating_sub(slots));
+            self.scans = number.saturating_add(1);
+            let start = self.layout.scan((number % slots) as usize);
+            let copied = ring::read(&self.view, start, number, |start| {
+                self.copy_scan(start, into)
+            });
+            if copied == Some(true) {
+                into.number = self.scans;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Copies a scan whose words may be torn. Returns whether its head is valid.
+    fn copy_scan(&self, start: usize, into: &mut NumberedScan) -> bool {
+        let head: [u64; SCAN_HEAD] = [0, 1, 2].map(|index| self.view.load(start + index));
+        let [taken, count, angles] = head;
+        let [first, last] = [angles as u32, (angles >> 32) as u32].map(f32::from_bits);
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let rays = Rays::new(count, first, last);
+        let Some(rays) = rays.filter(|_| count <= self.layout.scan_rays) else {
+            return false;
+        };
+        into.taken = Time::from_nanos(taken);
+        into.scan.rays = rays;
+        into.scan.millimetres.clear();
+        for index in 0..count.div_ceil(4) {
+            let word = self.view.load(start + SCAN_HEAD + index);
+            let distances = [0, 16, 32, 48].map(|by| (word >> by) as u16);
+            into.scan.millimetres.extend_from_slice(&distances);
+        }
+        into.scan.millimetres.truncate(count);
         true
     }
 
@@ -293,6 +350,8 @@ fn layout(view: &SharedView) -> Result<Layout, ObserveError> {
         picture_slots: size(at::PICTURE_SLOTS),
         picture_bytes: size(at::PICTURE_BYTES),
         track_points: size(at::TRACK_POINTS),
+        scan_slots: size(at::SCAN_SLOTS),
+        scan_rays: size(at::SCAN_RAYS),
     };
     match layout.is_valid() && layout.words() <= view.len() {
         true => Ok(layout),
@@ -322,5 +381,7 @@ fn drive(view: &SharedView, layout: &Layout) -> Result<Drive, ObserveError> {
         deadline: Duration::from_nanos(view.load(at::DEADLINE)),
         frame_period: Duration::from_nanos(view.load(at::FRAME_PERIOD)),
         track: (0..layout.track_points).map(point).collect(),
+        inputs: EngineInputs::read(view),
+        lidar_rays: layout.scan_rays,
     })
 }

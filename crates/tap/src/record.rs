@@ -1,5 +1,7 @@
 //! The record of one frame.
 
+use std::time::Duration;
+
 use pilotage_guard_policy::{Output, State};
 use pilotage_vehicle::{
     Command, Controls, Fault, LONGEST_COMMAND, Measurement, Measurements, Time,
@@ -36,6 +38,41 @@ pub mod flags {
     /// The first of [`FrameRecord::measured`](super::FrameRecord::measured) is known; the bits above are
     /// those of the others.
     pub const MEASURED: u32 = 1 << 9;
+    /// The engine gets the first of [`FrameRecord::measured`](super::FrameRecord::measured), and it was missing
+    /// or too old; the bits above are those of the others.
+    pub const LACKING: u32 = 1 << 13;
+    /// The engine gets a scan, and it was missing or too old.
+    pub const SCAN_LACKING: u32 = 1 << 17;
+    /// Frames were missed, and the network's memory went on without them.
+    pub const MEMORY_HELD: u32 = 1 << 18;
+    /// Frames were missed, and the network's memory started anew.
+    pub const MEMORY_RESET: u32 = 1 << 19;
+}
+
+/// What became of the network's memory when frames were missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gap {
+    /// It went on without them.
+    Held,
+    /// It started anew.
+    Reset,
+}
+
+/// What the car's sensors gave for a frame, and what the engine lacked.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Sensed {
+    /// The latest numbers.
+    pub measured: Measurements,
+    /// How long ago they were measured.
+    pub measured_age: Duration,
+    /// How long ago the latest scan was complete.
+    pub scan_age: Duration,
+    /// Which numbers the engine gets, and were missing or too old, in the order of [`Measurement::ALL`].
+    pub lacking: [bool; Measurement::ALL.len()],
+    /// The engine gets a scan, and it was missing or too old.
+    pub scan_lacking: bool,
+    /// What became of the network's memory, if frames were missed.
+    pub gap: Option<Gap>,
 }
 
 /// What the pilot did with one frame. Plain data in the byte order of the machine, on which writer
@@ -90,6 +127,12 @@ pub struct FrameRecord {
     measured: [f32; Measurement::ALL.len()],
     /// The name of the high-level command, filled up with zeros.
     high_level: [u8; LONGEST_COMMAND],
+    /// How long ago `measured` was measured.
+    measured_age: u64,
+    /// How long ago the scan was complete.
+    scan_age: u64,
+    /// The number of the lidar's scan that was the latest, counted from 1; 0 without one.
+    pub scan: u64,
 }
 
 /// The state of a simulated car.
@@ -189,26 +232,51 @@ impl FrameRecord {
         FaultDetail::of_code(self.detail)
     }
 
-    /// Stores what the car's sensors measured.
-    pub fn set_measured(&mut self, measured: &Measurements) {
+    /// Stores what the car's sensors gave, and what the engine lacked.
+    pub fn set_sensed(&mut self, sensed: &Sensed) {
+        let nanos = |age: Duration| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         let numbers = self.measured.iter_mut().zip(Measurement::ALL);
         for (index, (slot, measurement)) in numbers.enumerate() {
-            if let Some(number) = measured.get(measurement) {
+            if let Some(number) = sensed.measured.get(measurement) {
                 *slot = number;
                 self.flags |= flags::MEASURED << index;
             }
         }
+        for (index, _) in sensed.lacking.iter().enumerate().filter(|(_, it)| **it) {
+            self.flags |= flags::LACKING << index;
+        }
+        if sensed.scan_lacking {
+            self.flags |= flags::SCAN_LACKING;
+        }
+        self.flags |= match sensed.gap {
+            Some(Gap::Held) => flags::MEMORY_HELD,
+            Some(Gap::Reset) => flags::MEMORY_RESET,
+            None => 0,
+        };
+        self.measured_age = nanos(sensed.measured_age);
+        self.scan_age = nanos(sensed.scan_age);
     }
 
-    /// What the car's sensors measured.
-    pub fn measured(&self) -> Measurements {
+    /// What the car's sensors gave, and what the engine lacked.
+    pub fn sensed(&self) -> Sensed {
         let mut measured = Measurements::default();
         let numbers = self.measured.iter().zip(Measurement::ALL);
         for (index, (&number, measurement)) in numbers.enumerate() {
             let known = self.has(flags::MEASURED << index);
             measured.set(measurement, known.then_some(number));
         }
-        measured
+        Sensed {
+            measured,
+            measured_age: Duration::from_nanos(self.measured_age),
+            scan_age: Duration::from_nanos(self.scan_age),
+            lacking: [0, 1, 2, 3].map(|index| self.has(flags::LACKING << index)),
+            scan_lacking: self.has(flags::SCAN_LACKING),
+            gap: match (self.has(flags::MEMORY_RESET), self.has(flags::MEMORY_HELD)) {
+                (true, _) => Some(Gap::Reset),
+                (false, true) => Some(Gap::Held),
+                (false, false) => None,
+            },
+        }
     }
 
     /// Stores the name of the high-level command, which is cut after [`LONGEST_COMMAND`] bytes.

@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pilotage_linux::SharedMemory;
-use pilotage_vehicle::{Time, monotonic};
+use pilotage_vehicle::{MOST_RAYS, Scan, Time, monotonic};
 
 use crate::layout::{
     LONGEST_NAME, Layout, MAGIC, MAX_TRACK_POINTS, PICTURE_HEAD, PICTURE_SLOTS, RECORD_SLOT,
-    RECORD_SLOTS, RECORD_WORDS, VERSION, at,
+    RECORD_SLOTS, RECORD_WORDS, SCAN_HEAD, SCAN_SLOTS, VERSION, at,
 };
 use crate::requests::Requests;
-use crate::{CreateError, FrameRecord, PictureView, PixelFormat, ring};
+use crate::{CreateError, EngineInputs, FrameRecord, PictureView, PixelFormat, ring};
 
 /// The properties of a drive, which do not change.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,7 +30,14 @@ pub struct Drive {
     /// The centre line of a simulated circuit, metres; points beyond [`MAX_TRACK_POINTS`] are
     /// left out. Empty for a physical car.
     pub track: Vec<[f32; 2]>,
+    /// What the engine gets besides the present picture.
+    pub inputs: EngineInputs,
+    /// The most rays of a scan of the lidar, at most [`MOST_RAYS`]; 0 without a lidar.
+    pub lidar_rays: usize,
 }
+
+/// A scan that is the same as the one before is published again after this time.
+const SAME_SCAN: Duration = Duration::from_millis(250);
 
 /// Writes records and pictures for observers.
 #[derive(Debug)]
@@ -42,6 +49,10 @@ pub struct Tap {
     pictures: u64,
     /// When the last picture was copied, on CLOCK_MONOTONIC.
     copied: Option<Time>,
+    scans: u64,
+    /// The last scan that was published, and when it was complete.
+    scan: Scan,
+    scanned: Time,
 }
 
 /// What a [`TapServer`](crate::TapServer) passes to observers.
@@ -69,6 +80,8 @@ impl Tap {
             picture_slots: PICTURE_SLOTS,
             picture_bytes,
             track_points: drive.track.len().min(MAX_TRACK_POINTS),
+            scan_slots: if drive.lidar_rays > 0 { SCAN_SLOTS } else { 0 },
+            scan_rays: drive.lidar_rays.min(MOST_RAYS),
         };
         let memory =
             SharedMemory::create("pilotage-tap", layout.words()).map_err(CreateError::Memory)?;
@@ -84,6 +97,9 @@ impl Tap {
             records: 0,
             pictures: 0,
             copied: None,
+            scans: 0,
+            scan: Scan::default(),
+            scanned: Time::ZERO,
         };
         tap.write_start(drive);
         Ok((tap, source))
@@ -98,6 +114,11 @@ impl Tap {
         self.store(at::PICTURE_SLOTS, self.layout.picture_slots as u64);
         self.store(at::PICTURE_BYTES, self.layout.picture_bytes as u64);
         self.store(at::TRACK_POINTS, self.layout.track_points as u64);
+        self.store(at::SCAN_SLOTS, self.layout.scan_slots as u64);
+        self.store(at::SCAN_RAYS, self.layout.scan_rays as u64);
+        for (index, word) in drive.inputs.words().into_iter().enumerate() {
+            self.store(at::INPUTS + index, word);
+        }
         self.store(at::SIMULATED, drive.simulated.into());
         self.store(at::DEADLINE, nanos(drive.deadline));
         self.store(at::FRAME_PERIOD, nanos(drive.frame_period));
@@ -163,6 +184,40 @@ impl Tap {
         self.pictures += 1;
         self.store(at::PICTURES, self.pictures);
         true
+    }
+
+    /// Writes the lidar's latest scan, which was complete at `taken` on the clock of the drive, unless it is
+    /// the one that was written last. Returns its number for [`FrameRecord::scan`]: 0 if it is not whole or
+    /// has more rays than the drive's description. Never waits and allocates nothing.
+    pub fn offer_scan(&mut self, scan: &Scan, taken: Time) -> u64 {
+        if !scan.is_whole() || scan.rays.count() > self.layout.scan_rays {
+            return 0;
+        }
+        let is_same = self.scans > 0 && self.scan == *scan;
+        if is_same && taken.since(self.scanned) < SAME_SCAN {
+            return self.scans;
+        }
+        self.scan.copy_from(scan);
+        self.scanned = taken;
+        let [start, end] = [scan.rays.start(), scan.rays.end()].map(f32::to_bits);
+        let head: [u64; SCAN_HEAD] = [
+            taken.as_nanos(),
+            scan.rays.count() as u64,
+            u64::from(start) | u64::from(end) << 32,
+        ];
+        let slot = (self.scans % self.layout.scan_slots as u64) as usize;
+        let start = self.layout.scan(slot);
+        let words = self.memory.words();
+        if let Some(slot) = words.get(start..start + self.layout.scan_slot()) {
+            let distances = scan.millimetres.chunks(4).map(|distances| {
+                let shifted = distances.iter().zip([0, 16, 32, 48]);
+                shifted.fold(0, |word, (&it, by)| word | u64::from(it) << by)
+            });
+            ring::write(slot, self.scans, head.into_iter().chain(distances));
+        }
+        self.scans += 1;
+        self.store(at::SCANS, self.scans);
+        self.scans
     }
 
     /// Whether an observer has requested an operator's stop since the last call. The loop calls

@@ -3,6 +3,8 @@
 //!
 //!     cargo run -p pilotage-watch --example browser -- 'http://127.0.0.1:8642/?token=...' FOLDER
 //!
+//! It also sets a command, if the page may (`synthetic_drive SOCKET COMMANDS`).
+//!
 //! With a third argument `drive`, it drives the simulated car of `pilotage drive --by-page` with the
 //! keyboard and the stick, stops and arms it, and checks what the car does.
 
@@ -165,6 +167,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let state = browser.evaluate("document.getElementById('state').textContent")?;
     check(state == "driving", "the car drives")?;
+    let set = "document.querySelector('#turns [aria-pressed=true]')?.textContent";
+    if browser.evaluate("!document.getElementById('inputs').hidden && SETS")? == true {
+        browser.evaluate("document.querySelector('#turns button').click()")?;
+        std::thread::sleep(Duration::from_secs(1));
+        check(
+            browser.evaluate(set)? == "left",
+            "a button sets the command",
+        )?;
+    }
     browser.evaluate("document.getElementById('stop').click()")?;
     std::thread::sleep(Duration::from_secs(1));
     let state = browser.evaluate("document.getElementById('state').textContent")?;

@@ -4,35 +4,58 @@
 //!     cargo run -p pilotage-watch --example synthetic_drive -- /tmp/tap.sock
 //!     cargo run -p pilotage-watch -- --tap /tmp/tap.sock
 //!
-//! The stop of the page stops the invented car; ten seconds later it is armed again.
+//! The stop of the page stops the invented car; ten seconds later it is armed again. With a second path, it
+//! takes commands there (`pilotage-watch --commands`). For a part of each lap the invented gyroscope gives
+//! nothing.
 
 #![allow(clippy::print_stdout, reason = "an example")]
 
 use std::f32::consts::TAU;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use pilotage_guard::{Driving, Mode, Motion, Output, State, StopReason};
 use pilotage_tap::{
-    Drive, FrameRecord, PictureView, PixelFormat, Simulated, Tap, TapServer, flags,
+    Drive, EngineInputs, FrameRecord, PictureView, PixelFormat, Sensed, Simulated, Tap, TapServer,
+    flags,
 };
-use pilotage_vehicle::{Command, Controls, Time, monotonic};
+use pilotage_vehicle::{Command, Controls, Measurements, Rays, Scan, Time, monotonic};
 
 const WIDTH: u32 = 160;
 const HEIGHT: u32 = 120;
 const PERIOD: Duration = Duration::from_millis(33);
+const COMMANDS: [&str; 3] = ["left", "straight", "right"];
 /// Frames of a lap.
 const LAP: u64 = 900;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args_os().nth(1).map(PathBuf::from);
-    let path = path.ok_or("usage: synthetic_drive SOCKET")?;
+    let path = path.ok_or("usage: synthetic_drive SOCKET [COMMANDS]")?;
+    let command = Arc::new(AtomicUsize::new(1));
+    if let Some(socket) = std::env::args_os().nth(2) {
+        let listener = UnixListener::bind(socket)?;
+        let command = Arc::clone(&command);
+        std::thread::spawn(move || take_commands(&listener, &command));
+    }
     let drive = Drive {
         name: "synthetic car, not a measurement".to_owned(),
         simulated: true,
         deadline: Duration::from_millis(100),
         frame_period: PERIOD,
         track: (0..240).map(|step| track(step as f32 / 240.0)).collect(),
+        inputs: EngineInputs {
+            measured: [true, true, false, false],
+            replacements: Measurements::new([None, Some(0.0), None, None]),
+            commands: COMMANDS.map(str::to_owned).to_vec(),
+            scan: Rays::new(541, -135.0, 135.0),
+            scan_replacement: None,
+            memory: false,
+        },
+        lidar_rays: 541,
     };
     let (mut tap, source) = Tap::create(&drive, (PixelFormat::Rgb8, WIDTH, HEIGHT))?;
     let _server = TapServer::start(source, Some(&path), Vec::new())?;
@@ -47,7 +70,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         stopped = stopped.filter(|at| at.elapsed() < Duration::from_secs(10));
         place += u64::from(stopped.is_none());
-        let record = record(number, place, stopped.is_some());
+        let mut record = record(number, place, stopped.is_some());
+        let name = COMMANDS.get(command.load(Ordering::Relaxed));
+        record.set_high_level(name.copied());
+        record.scan = tap.offer_scan(&scan(&record), Time::from_nanos(record.captured));
         tap.publish(&record);
         paint(&mut pixels, record.asked[0]);
         tap.offer_picture(&PictureView {
@@ -117,6 +143,20 @@ fn record(number: u64, place: u64, stopped: bool) -> FrameRecord {
         record.flags |= flags::FALLBACK;
     }
     let ([x, y], [ahead_x, ahead_y]) = (track(share), track(share + 0.002));
+    let yaw_rate = moves * 3.0 * steering;
+    let has_gyroscope = place % LAP < LAP - 90;
+    record.set_sensed(&Sensed {
+        measured: Measurements::new([
+            Some(moves * (2.4 - steering.abs()) + 0.02 * waver),
+            has_gyroscope.then_some(yaw_rate + 0.02 * waver),
+            None,
+            None,
+        ]),
+        measured_age: Duration::from_millis(10),
+        scan_age: Duration::from_millis(14 + number % 25),
+        lacking: [false, !has_gyroscope, false, false],
+        ..Sensed::default()
+    });
     record.set_simulated(Simulated {
         lap: share,
         speed: moves * (2.4 - steering.abs()),
@@ -126,6 +166,56 @@ fn record(number: u64, place: u64, stopped: bool) -> FrameRecord {
         heading: (ahead_y - y).atan2(ahead_x - x),
     });
     record
+}
+
+/// Walls at both sides of a road that bends as the car steers, and a box on it.
+fn scan(record: &FrameRecord) -> Scan {
+    let rays = Rays::new(541, -135.0, 135.0).unwrap_or(Scan::default().rays);
+    let bend = record.asked[0];
+    let distance = |ray: usize| {
+        let angle = rays.angle(ray).to_radians() as f32;
+        let straight = |metres: f32| angle.sin() - 0.16 * bend * metres * angle.cos().max(0.0);
+        // The nearest point at which the ray is beyond one of the walls.
+        let mut metres = 0.1;
+        while metres < 9.0 {
+            let side = metres * straight(metres);
+            let in_box = (metres * angle.cos() - 4.0).abs() < 0.25 && (side + 0.4).abs() < 0.25;
+            if !(-0.9..0.7).contains(&side) || in_box {
+                break;
+            }
+            metres += 0.02;
+        }
+        metres
+    };
+    let millimetres = (0..541).map(distance).map(|metres| match metres {
+        0.0..9.0 => (1000.0 * metres) as u16,
+        _ => 0,
+    });
+    Scan {
+        rays,
+        millimetres: millimetres.collect(),
+    }
+}
+
+/// Sets the place of each command that is received.
+fn take_commands(listener: &UnixListener, command: &AtomicUsize) {
+    for stream in listener.incoming().flatten() {
+        let mut line = String::new();
+        let mut reader = BufReader::new(&stream);
+        if reader.read_line(&mut line).is_err() {
+            continue;
+        }
+        let place = COMMANDS.iter().position(|name| *name == line.trim_end());
+        let answer = match place {
+            Some(place) => {
+                command.store(place, Ordering::Relaxed);
+                "set"
+            }
+            None => "there is no such command",
+        };
+        // A client may be gone.
+        let _ = writeln!(&stream, "{answer}");
+    }
 }
 
 fn driving(now: Time) -> State {

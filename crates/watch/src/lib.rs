@@ -2,8 +2,8 @@
 //!
 //! This program reads the pilot's tap (`pilotage-tap`) and serves one page. It is the only program
 //! of Pilotage with a network socket. It cannot block, slow or crash the pilot, and can do no more to
-//! the car than `pilotage stop` and `pilotage disarm`, and, only if the drive was started so, than a
-//! gamepad. docs/security.md has the threat model.
+//! the car than `pilotage stop`, `pilotage disarm` and `pilotage command`, and, only if the drive was started
+//! so, than a gamepad. docs/security.md has the threat model.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -13,12 +13,14 @@
 //! | `server` | connections, limits, routes |
 //! | `session` | one page's WebSocket |
 //! | `brake` | stop and disarm |
+//! | `command` | high-level commands to the pilot |
 //! | `wheel` | driving with the page |
 
 #![forbid(unsafe_code)]
 
 mod access;
 mod brake;
+mod command;
 mod live;
 mod sampler;
 mod server;
@@ -30,5 +32,5 @@ pub use access::{Access, Token};
 pub use brake::{Brake, BrakeError, CarBrake};
 pub use live::Live;
 pub use sampler::{Ends, PilotAt, Sampler};
-pub use server::{Server, ServerError};
+pub use server::{Actions, Server, ServerError};
 pub use wheel::Wheel;

@@ -22,6 +22,8 @@ pub struct Live {
     pub(crate) frames: broadcast::Sender<Utf8Bytes>,
     /// The newest picture, as JPEG.
     pub(crate) picture: watch::Sender<Bytes>,
+    /// The newest scan of the lidar, as JSON; empty without one.
+    pub(crate) scan: watch::Sender<Utf8Bytes>,
     viewers: AtomicUsize,
     /// For a simulated car; `None` for any other, and without a pilot.
     stopper: Mutex<Option<Stopper>>,
@@ -33,6 +35,7 @@ impl Default for Live {
             status: watch::Sender::new(Status::Waiting.json()),
             frames: broadcast::Sender::new(BEHIND),
             picture: watch::Sender::new(Bytes::new()),
+            scan: watch::Sender::new(Utf8Bytes::default()),
             viewers: AtomicUsize::new(0),
             stopper: Mutex::new(None),
         }

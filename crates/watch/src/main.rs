@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use lexopt::prelude::*;
-use pilotage_watch::{Access, CarBrake, Live, PilotAt, Sampler, Server, ServerError, Token, Wheel};
+use pilotage_watch::{
+    Access, Actions, CarBrake, Live, PilotAt, Sampler, Server, ServerError, Token, Wheel,
+};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
@@ -25,6 +27,7 @@ Usage: pilotage-watch --tap SOCKET [--car FILE] [--listen ADDRESS:PORT] [--host 
                          which ends when the pilot ends
   --hand-on-stdout       standard output is a pipe to the pilot, which is driven with this page;
                          messages go to standard error
+  --commands SOCKET      the pilot's socket for high-level commands, which the page then sets
   --car FILE             the car to stop and disarm [default: /etc/pilotage/car.toml]; while a
                          simulated car is driven, the stop goes to its pilot
   --listen ADDRESS:PORT  where to serve the page [default: 127.0.0.1:8642, or another port if
@@ -44,6 +47,7 @@ struct Options {
     tap: Option<PathBuf>,
     pilot_on_stdin: bool,
     hand_on_stdout: bool,
+    commands: Option<PathBuf>,
     car: Option<PathBuf>,
     listen: Option<SocketAddr>,
     hosts: Vec<String>,
@@ -56,6 +60,7 @@ fn options() -> anyhow::Result<Option<Options>> {
         tap: None,
         pilot_on_stdin: false,
         hand_on_stdout: false,
+        commands: None,
         car: None,
         listen: None,
         hosts: Vec::new(),
@@ -67,6 +72,7 @@ fn options() -> anyhow::Result<Option<Options>> {
             Long("tap") => options.tap = Some(arguments.value()?.into()),
             Long("pilot-on-stdin") => options.pilot_on_stdin = true,
             Long("hand-on-stdout") => options.hand_on_stdout = true,
+            Long("commands") => options.commands = Some(arguments.value()?.into()),
             Long("car") => options.car = Some(arguments.value()?.into()),
             Long("listen") => options.listen = Some(arguments.value()?.parse()?),
             Long("host") => options.hosts.push(arguments.value()?.string()?),
@@ -153,8 +159,13 @@ async fn serve(options: Options, pilot: PilotAt) -> anyhow::Result<()> {
         file: options.car,
         live: Arc::clone(&live),
     });
+    let actions = Actions {
+        brake,
+        wheel,
+        commands: options.commands,
+    };
     tokio::select! {
-        () = server.run(live, brake, wheel) => {}
+        () = server.run(live, actions) => {}
         _ = end.recv() => {
             // The pages receive the end of the drive.
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use axum::extract::ws::Utf8Bytes;
 use pilotage_drivelog::jpeg;
-use pilotage_tap::{FrameRecord, ObserveError, Observer, Picture};
+use pilotage_tap::{FrameRecord, NumberedScan, ObserveError, Observer, Picture};
 
 use crate::Live;
-use crate::telemetry::{Batch, Status};
+use crate::telemetry::{Batch, ScanMessage, Status};
 
 /// The time from batch to batch.
 const INTERVAL: Duration = Duration::from_millis(40);
@@ -148,8 +149,11 @@ impl Sampling {
         self.live.set_stopper(stopper);
         let drive = Status::of(observer.drive()).json();
         self.live.status.send_replace(drive);
+        // That of the drive before.
+        self.live.scan.send_replace(Utf8Bytes::default());
         let mut records: Vec<FrameRecord> = Vec::new();
         let mut picture = Picture::default();
+        let mut scan = NumberedScan::default();
         let mut requested: Option<Instant> = None;
         while !self.end.load(Ordering::Acquire) {
             self.request_pictures(&observer, &mut requested)?;
@@ -172,6 +176,9 @@ impl Sampling {
                     Ok(bytes) => drop(self.live.picture.send_replace(bytes.into())),
                     Err(error) => log::warn!("a picture cannot be encoded: {error}"),
                 }
+            }
+            if newest_scan(&mut observer, &mut scan) && self.live.viewers() > 0 {
+                self.live.scan.send_replace(ScanMessage::json(&scan));
             }
             if observer.has_ended() {
                 return Ok(());
@@ -208,4 +215,19 @@ impl Sampling {
             std::thread::sleep(INTERVAL);
         }
     }
+}
+
+/// Reads the scans so far. Returns whether there was one; the newest is left in `scan`.
+fn newest_scan(observer: &mut Observer, scan: &mut NumberedScan) -> bool {
+    let mut newest = NumberedScan::default();
+    let mut found = false;
+    // Bounded, whatever the pilot writes.
+    for _ in 0..256 {
+        if !observer.next_scan(&mut newest) {
+            break;
+        }
+        std::mem::swap(scan, &mut newest);
+        found = true;
+    }
+    found
 }

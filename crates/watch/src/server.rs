@@ -1,12 +1,13 @@
-//! The HTTP server: one page, one WebSocket, two actions.
+//! The HTTP server: one page, one WebSocket, three actions.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{Request, State};
+use axum::extract::{Path as Segment, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
@@ -19,12 +20,15 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::access::{Kind, random_hex};
-use crate::{Access, Brake, BrakeError, Live, Wheel, session};
+use crate::{Access, Brake, Live, Wheel, command, session};
 
-/// The page; `{{nonce}}` is replaced for each response, and `{{wheel}}` by [`WHEEL`].
+/// The page; `{{nonce}}` is replaced for each response, `{{wheel}}` by [`WHEEL`], `{{inputs}}` by [`INPUTS`], and
+/// `{{sets}}` by whether the pilot takes commands.
 const PAGE: &str = include_str!("page.html");
 /// The page's script for driving.
 const WHEEL: &str = include_str!("wheel.js");
+/// The page's script for what the network gets besides the picture.
+const INPUTS: &str = include_str!("inputs.js");
 /// Most open connections; further ones are closed at once.
 const MOST_CONNECTIONS: usize = 64;
 /// Most open pages. It leaves connections for a stop.
@@ -63,6 +67,17 @@ struct Shared {
     live: Arc<Live>,
     brake: Arc<dyn Brake>,
     wheel: Option<Arc<Wheel>>,
+    commands: Option<PathBuf>,
+}
+
+/// What a page can do to a car.
+pub struct Actions {
+    /// Stops and disarms it.
+    pub brake: Arc<dyn Brake>,
+    /// Drives it; without it, no page drives.
+    pub wheel: Option<Arc<Wheel>>,
+    /// The socket of a pilot that takes high-level commands.
+    pub commands: Option<PathBuf>,
 }
 
 /// The answer to an action.
@@ -116,13 +131,14 @@ impl Server {
         self.access.url()
     }
 
-    /// Serves until the future is dropped. The pages drive only if there is a `wheel`.
-    pub async fn run(self, live: Arc<Live>, brake: Arc<dyn Brake>, wheel: Option<Arc<Wheel>>) {
+    /// Serves until the future is dropped.
+    pub async fn run(self, live: Arc<Live>, actions: Actions) {
         let router = router(Shared {
             access: self.access,
             live,
-            brake,
-            wheel,
+            brake: actions.brake,
+            wheel: actions.wheel,
+            commands: actions.commands,
         });
         let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         loop {
@@ -163,6 +179,7 @@ fn router(shared: Shared) -> Router {
         .route("/live", get(live))
         .route("/stop", post(stop))
         .route("/disarm", post(disarm))
+        .route("/command/{name}", post(command))
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(middleware::from_fn_with_state(shared.clone(), check))
         .with_state(shared)
@@ -209,7 +226,7 @@ fn has_body(request: &Request) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
 }
 
-async fn page() -> Response {
+async fn page(State(shared): State<Shared>) -> Response {
     let Ok(nonce) = random_hex() else {
         let text = "the system has no random numbers\n";
         return (StatusCode::INTERNAL_SERVER_ERROR, text).into_response();
@@ -220,6 +237,8 @@ async fn page() -> Response {
     );
     let mut response = Html(
         PAGE.replace("{{wheel}}", WHEEL)
+            .replace("{{inputs}}", INPUTS)
+            .replace("{{sets}}", &shared.commands.is_some().to_string())
             .replace("{{nonce}}", &nonce),
     )
     .into_response();
@@ -256,8 +275,15 @@ async fn disarm(State(shared): State<Shared>) -> Response {
     act(move || shared.brake.disarm()).await
 }
 
+async fn command(State(shared): State<Shared>, Segment(name): Segment<String>) -> Response {
+    act(move || command::set(shared.commands.as_deref(), &name)).await
+}
+
 /// Runs an action, which may block, on another thread.
-async fn act(action: impl FnOnce() -> Result<String, BrakeError> + Send + 'static) -> Response {
+async fn act<E>(action: impl FnOnce() -> Result<String, E> + Send + 'static) -> Response
+where
+    E: std::error::Error + Send + 'static,
+{
     let answer = match tokio::task::spawn_blocking(action).await {
         Ok(Ok(text)) => Answer { done: true, text },
         Ok(Err(error)) => Answer {

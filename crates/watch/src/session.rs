@@ -138,6 +138,7 @@ async fn serve(
     let mut status = live.status.subscribe();
     let mut frames = live.frames.subscribe();
     let mut pictures = live.picture.subscribe();
+    let mut scans = live.scan.subscribe();
     status.mark_changed();
     let mut in_flight = 0;
     let mut beats = interval(BEAT);
@@ -183,6 +184,13 @@ async fn serve(
                 Ok(batch) => Message::Text(batch),
                 Err(RecvError::Lagged(_)) => continue,
                 Err(RecvError::Closed) => return None,
+            },
+            changed = scans.changed(), if in_flight < IN_FLIGHT => {
+                let scan = scans.borrow_and_update().clone();
+                if changed.is_err() || scan.is_empty() {
+                    continue;
+                }
+                Message::Text(scan)
             },
             changed = pictures.changed(), if in_flight < IN_FLIGHT => {
                 let picture: Bytes = pictures.borrow_and_update().clone();

@@ -1,8 +1,11 @@
 //! The messages to the page, JSON in text frames. Pictures are JPEG in binary frames.
 
+use std::time::Duration;
+
 use axum::extract::ws::Utf8Bytes;
-use pilotage_drivelog::Car;
-use pilotage_tap::{Drive, FrameRecord, GuardState, flags};
+use pilotage_drivelog::{Car, Input, Inputs};
+use pilotage_tap::{Drive, FrameRecord, Gap, GuardState, NumberedScan, flags};
+use pilotage_vehicle::Measurement;
 use serde::Serialize;
 
 /// Whether there is a pilot, and its drive.
@@ -25,6 +28,10 @@ pub(crate) enum Status<'a> {
         period: f64,
         /// The centre line, metres.
         track: &'a [[f32; 2]],
+        /// What the engine gets besides the present picture.
+        inputs: Box<Inputs>,
+        /// The car has a lidar.
+        lidar: bool,
     },
 }
 
@@ -36,6 +43,8 @@ impl<'a> Status<'a> {
             deadline: drive.deadline.as_secs_f64() * 1e3,
             period: drive.frame_period.as_secs_f64() * 1e3,
             track: &drive.track,
+            inputs: Box::new(Inputs::from(&drive.inputs)),
+            lidar: drive.lidar_rays > 0,
         }
     }
 
@@ -93,11 +102,23 @@ struct Frame {
     command: bool,
     hand: bool,
     car: Option<Car>,
+    /// Speed, yaw rate, acceleration ahead and to the left, as measured.
+    measured: [Option<f32>; Measurement::ALL.len()],
+    measured_age: f64,
+    high_level: Option<String>,
+    /// How long before the frame the latest scan was complete, if there is one.
+    scan_age: Option<f64>,
+    /// What the engine gets, and was missing or too old.
+    lacking: Vec<Input>,
+    /// The network's memory started anew, because frames were missed.
+    reset: bool,
 }
 
 impl Frame {
     fn of(record: &FrameRecord) -> Self {
         let ms = |nanos: u64| nanos as f64 * 1e-6;
+        let sensed = record.sensed();
+        let age = |age: Duration| age.as_secs_f64() * 1e3;
         Self {
             sequence: record.sequence,
             captured: ms(record.captured),
@@ -117,7 +138,46 @@ impl Frame {
             command: !record.has(flags::NO_COMMAND),
             hand: record.has(flags::BY_HAND),
             car: record.simulated().map(Car::from),
+            measured: Measurement::ALL.map(|it| sensed.measured.get(it)),
+            measured_age: age(sensed.measured_age),
+            high_level: record.high_level().map(str::to_owned),
+            scan_age: (record.scan > 0).then(|| age(sensed.scan_age)),
+            lacking: Input::lacking(&sensed),
+            reset: sensed.gap == Some(Gap::Reset),
         }
+    }
+}
+
+/// The newest scan of the lidar, thinned to what a page draws.
+#[derive(Debug, Serialize)]
+pub(crate) struct ScanMessage {
+    kind: &'static str,
+    /// The first direction, and from each ray to the next, degrees; left is positive.
+    start: f64,
+    step: f64,
+    /// Millimetres, and 0 without an echo.
+    ranges: Vec<u16>,
+}
+
+/// Most rays that a page draws.
+const MOST_DRAWN: usize = 541;
+
+impl ScanMessage {
+    /// Of each group of neighbouring rays, the nearest obstacle is kept.
+    pub(crate) fn json(scan: &NumberedScan) -> Utf8Bytes {
+        let (rays, distances) = (scan.scan.rays, &scan.scan.millimetres);
+        let group = distances.len().div_ceil(MOST_DRAWN).max(1);
+        let step = (rays.angle(1) - rays.angle(0)) * group as f64;
+        let nearest = |group: &[u16]| {
+            let echoes = group.iter().filter(|it| **it > 0);
+            echoes.min().copied().unwrap_or(0)
+        };
+        json(&Self {
+            kind: "scan",
+            start: 0.5 * (rays.angle(0) + rays.angle(group - 1)),
+            step,
+            ranges: distances.chunks(group).map(nearest).collect(),
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::stages::Stage;
 use crate::entry::EndKind;
+use crate::inputs::Input;
 use crate::window::Window;
 
 /// Why a car stopped.
@@ -38,8 +39,13 @@ pub enum Cause {
     NotFinite,
     /// The engine's answer was no path that the car can follow.
     NoPath,
-    /// A number that the network gets was not measured, or too long ago.
-    NoMeasurement,
+    /// A number or scan that the network gets was missing or too old.
+    NoMeasurement {
+        /// Which, if it is known.
+        input: Option<Input>,
+        /// Its age, if there was one that was too old, milliseconds.
+        age_ms: Option<f64>,
+    },
     /// An operator stopped the car.
     Operator,
     /// The gamepad was unplugged or out of power.
@@ -110,10 +116,7 @@ impl Cause {
             ),
             Self::NotFinite => "the engine's answer was not a number".to_owned(),
             Self::NoPath => "the engine saw no path that the car can follow".to_owned(),
-            Self::NoMeasurement => {
-                "a number or a scan that the engine gets from the car's sensors was missing or too old"
-                    .to_owned()
-            }
+            Self::NoMeasurement { input, age_ms } => no_measurement(*input, *age_ms),
             Self::Operator => "an operator stopped the car".to_owned(),
             Self::GamepadGone => "the gamepad is gone: unplugged, or out of power".to_owned(),
             Self::BusFailed => "the motors' bus did not take a write".to_owned(),
@@ -183,9 +186,9 @@ impl Cause {
                 "put the car back on the road, and see the message: if the road was in view, check \
                  `threshold`, `camera` and `look_ahead` of the recipe's [decoder] with `pilotage replay`"
             }
-            Self::NoMeasurement => {
-                "check the sensor and its cable; the log's messages name the number or the scan; `missing` in the \
-                 recipe's [[measurement]] or [scan] may replace it by a constant"
+            Self::NoMeasurement { .. } => {
+                "check the sensor and its cable; the log's messages say more; `missing` in the recipe's \
+                 [[measurement]] or [scan] may replace it by a constant"
             }
             Self::Operator => "nothing: `pilotage arm` drives on",
             Self::GamepadGone => "charge it, or plug it in; then an operator arms the car",
@@ -220,6 +223,27 @@ impl Cause {
                 "if the pilot was killed: `journalctl -u pilotage`; after a power cut nothing"
             }
             Self::Unknown => "read the log with the version of Pilotage that wrote it",
+        }
+    }
+}
+
+fn no_measurement(input: Option<Input>, age_ms: Option<f64>) -> String {
+    match (input, age_ms) {
+        (Some(Input::Scan), None) => "the lidar gave no scan, which the engine gets".to_owned(),
+        (Some(Input::Scan), Some(age)) => {
+            format!("the lidar's latest scan, which the engine gets, was too old: {age:.0} ms")
+        }
+        (Some(input), None) => format!(
+            "no sensor gave the {}, which the engine gets",
+            input.words()
+        ),
+        (Some(input), Some(age)) => format!(
+            "the {}, which the engine gets, was too old: measured {age:.0} ms before",
+            input.words()
+        ),
+        (None, _) => {
+            "a number or a scan that the engine gets from the car's sensors was missing or too old"
+                .to_owned()
         }
     }
 }

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use pilotage_guard_policy::{Mode, Output, State, StopReason};
 use pilotage_tap::{
-    Drive, FaultDetail, FrameRecord, GuardState, MAX_OBSERVERS, ObserveError, Observer, Picture,
-    PictureView, PixelFormat, ServeError, Simulated, Tap, TapServer, flags,
+    Drive, EngineInputs, FaultDetail, FrameRecord, Gap, GuardState, MAX_OBSERVERS, NumberedScan,
+    ObserveError, Observer, Picture, PictureView, PixelFormat, Sensed, ServeError, Simulated, Tap,
+    TapServer, flags,
 };
-use pilotage_vehicle::{Command, Controls, Fault, Measurements, Time};
+use pilotage_vehicle::{Command, Controls, Fault, LONGEST_COMMAND, Measurements, Rays, Scan, Time};
 use proptest::prelude::*;
 
 const FORMAT: (PixelFormat, u32, u32) = (PixelFormat::Rgb8, 5, 3);
@@ -24,6 +25,15 @@ fn drive() -> Drive {
         deadline: Duration::from_millis(100),
         frame_period: Duration::from_millis(33),
         track: vec![[1.5, -2.0], [0.0, 3.25]],
+        inputs: EngineInputs {
+            measured: [true, false, true, false],
+            replacements: Measurements::new([Some(0.5), None, None, None]),
+            commands: vec!["left".to_owned(), "x".repeat(LONGEST_COMMAND)],
+            scan: Rays::new(5, 90.0, -90.0),
+            scan_replacement: Some(12.5),
+            memory: true,
+        },
+        lidar_rays: 7,
     }
 }
 
@@ -279,10 +289,14 @@ fn publishing_allocates_nothing() {
     };
     wait_until(|| tap.offer_picture(&view));
     let mut pictures = 0;
+    let scans = [scan_of(&[5; 7]), scan_of(&[6; 7])];
     let counted = allocation_counter::measure(|| {
         let began = Instant::now();
         while pictures < 3 && began.elapsed() < Duration::from_secs(20) {
             tap.publish(&numbered(1));
+            for scan in &scans {
+                assert!(tap.offer_scan(scan, Time::ZERO) > 0);
+            }
             pictures += usize::from(tap.offer_picture(&view));
             assert!(!tap.take_stop());
         }
@@ -388,17 +402,117 @@ fn a_socket_of_a_dead_pilot_is_replaced_and_that_of_a_living_one_is_not() {
 }
 
 #[test]
-fn a_record_carries_measurements_and_the_high_level_command() {
+fn a_record_carries_what_the_engine_gets_and_the_high_level_command() {
     let mut record = FrameRecord::new(7, Time::from_nanos(70));
-    assert_eq!(record.measured(), Measurements::default());
-    let measured = Measurements::new([Some(1.5), None, Some(-2.0), Some(f32::NAN)]);
-    record.set_measured(&measured);
+    assert_eq!(record.sensed(), Sensed::default());
+    let mut sensed = Sensed {
+        measured: Measurements::new([Some(1.5), None, Some(-2.0), Some(f32::NAN)]),
+        measured_age: Duration::from_millis(40),
+        scan_age: Duration::from_millis(300),
+        lacking: [false, true, false, true],
+        scan_lacking: true,
+        gap: Some(Gap::Reset),
+    };
+    record.set_sensed(&sensed);
     assert_eq!(record.high_level(), None);
     record.set_high_level(Some("straight"));
     record.set_high_level(Some("left"));
-    let known = Measurements::new([Some(1.5), None, Some(-2.0), None]);
+    sensed.measured = Measurements::new([Some(1.5), None, Some(-2.0), None]);
     assert_eq!(
-        (record.measured(), record.high_level()),
-        (known, Some("left"))
+        (record.sensed(), record.high_level()),
+        (sensed, Some("left"))
     );
+    let mut held = FrameRecord::default();
+    sensed.gap = Some(Gap::Held);
+    held.set_sensed(&sensed);
+    assert_eq!(held.sensed().gap, Some(Gap::Held));
+}
+
+fn scan_of(distances: &[u16]) -> Scan {
+    Scan {
+        rays: Rays::new(distances.len(), -10.0, 30.5).unwrap(),
+        millimetres: distances.to_vec(),
+    }
+}
+
+#[test]
+fn an_observer_receives_each_scan_once_and_in_order() {
+    let (mut tap, _server, mut observer) = observed();
+    let mut seen = NumberedScan::default();
+    assert!(!observer.next_scan(&mut seen));
+    let [a, b] = [scan_of(&[1, 2, 3, 65_535, 0]), scan_of(&[9; 7])];
+    let at = |ms: u64| Time::from_nanos(ms * 1_000_000);
+    let offered = [
+        (&a, 10),
+        (&a, 20),
+        (&b, 30),
+        (&b, 279),
+        (&b, 280),
+        (&a, 290),
+    ];
+    let numbers = offered.map(|(scan, ms)| tap.offer_scan(scan, at(ms)));
+    // The same again is a new one after a quarter of a second.
+    assert_eq!(numbers, [1, 1, 2, 2, 3, 4]);
+    for (number, ms, scan) in [(1, 10, &a), (2, 30, &b), (3, 280, &b), (4, 290, &a)] {
+        assert!(observer.next_scan(&mut seen));
+        assert_eq!(
+            (seen.number, seen.taken, &seen.scan),
+            (number, at(ms), scan)
+        );
+    }
+    assert!(!observer.next_scan(&mut seen));
+    let mut cut = a.clone();
+    cut.millimetres.pop();
+    // More rays than the drive's description has.
+    for none in [&Scan::default(), &cut, &scan_of(&[1; 8])] {
+        assert_eq!(tap.offer_scan(none, at(300)), 0);
+    }
+    for number in 5..1000_u16 {
+        tap.offer_scan(&scan_of(&[number; 3]), at(400));
+    }
+    let mut last = 4;
+    while observer.next_scan(&mut seen) {
+        assert!(seen.number > last && seen.scan == scan_of(&[seen.number as u16; 3]));
+        last = seen.number;
+    }
+    assert_eq!(last, 999);
+}
+
+/// A writer that spins over the ring meanwhile: no scan is mixed from two.
+#[test]
+fn no_torn_scan_is_read() {
+    let (mut tap, _server, mut observer) = observed();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut seen = NumberedScan::default();
+            while !done.load(Ordering::Relaxed) {
+                while observer.next_scan(&mut seen) {
+                    let first = seen.scan.millimetres[0];
+                    assert_eq!(seen.scan, scan_of(&[first; 7]));
+                    assert_eq!(first, seen.number as u16);
+                }
+            }
+        });
+        for number in 1..=200_000_u64 {
+            tap.offer_scan(&scan_of(&[number as u16; 7]), Time::from_nanos(number));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_drive_without_a_lidar_has_no_scans() {
+    let without = Drive {
+        inputs: EngineInputs::default(),
+        lidar_rays: 0,
+        ..drive()
+    };
+    let (mut tap, source) = Tap::create(&without, FORMAT).unwrap();
+    let (ours, theirs) = TapServer::pair().unwrap();
+    let _server = TapServer::start(source, None, vec![theirs]).unwrap();
+    let mut observer = Observer::over(ours).unwrap();
+    assert_eq!(observer.drive(), &without);
+    assert_eq!(tap.offer_scan(&scan_of(&[1, 2]), Time::ZERO), 0);
+    assert!(!observer.next_scan(&mut NumberedScan::default()));
 }

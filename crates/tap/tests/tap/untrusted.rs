@@ -3,7 +3,10 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use pilotage_tap::{MAX_TRACK_POINTS, ObserveError, Observer, Picture, TapServer, VERSION};
+use pilotage_tap::{
+    MAX_COMMANDS, MAX_TRACK_POINTS, NumberedScan, ObserveError, Observer, Picture, TapServer,
+    VERSION,
+};
 use proptest::prelude::*;
 use rustix::net::{RecvFlags, SendFlags};
 
@@ -159,17 +162,27 @@ proptest! {
             1 => Just(1 << 29),
             1 => any::<u64>(),
         ]),
+        scans in prop::array::uniform2(prop_oneof![
+            8 => 0_u64..40,
+            1 => 0_u64..5000,
+            1 => any::<u64>(),
+        ]),
         rest in prop::collection::vec(prop_oneof![Just(0), 1_u64..9, any::<u64>()], 600),
         length in 0_u64..40_000,
     ) {
         let mut words = vec![MAGIC, VERSION.into()];
         words.extend(sizes);
         words.extend(rest);
+        words[18..20].copy_from_slice(&scans);
         let memory = memory_of(&words, length / 8 * 8);
         match observe_liar(&reply(VERSION), Some(&memory)) {
             Ok(mut observer) => {
                 prop_assert!(observer.drive().track.len() <= MAX_TRACK_POINTS);
+                prop_assert!(observer.drive().inputs.commands.len() <= MAX_COMMANDS);
+                let mut scan = NumberedScan::default();
                 for _ in 0..10 {
+                    let whole = observer.next_scan(&mut scan);
+                    prop_assert!(!whole || scan.scan.is_whole());
                     let _ = observer.next_record();
                     let _ = observer.picture(&mut Picture::default());
                 }

@@ -2,15 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use pilotage_guard::LinkError;
-use pilotage_tap::{Drive, FrameRecord, PictureView, PixelFormat, Tap, TapServer};
-use pilotage_vehicle::Time;
+use pilotage_tap::{Drive, EngineInputs, FrameRecord, PictureView, PixelFormat, Tap, TapServer};
+use pilotage_vehicle::{Measurements, Rays, Time};
 use pilotage_watch::{
-    Access, Brake, BrakeError, Ends, Live, PilotAt, Sampler, Server, Token, Wheel,
+    Access, Actions, Brake, BrakeError, Ends, Live, PilotAt, Sampler, Server, Token, Wheel,
 };
 use serde_json::Value;
 use tungstenite::{ClientRequestBuilder, Message, WebSocket};
@@ -44,17 +45,26 @@ pub struct Running {
 pub const DRIVE: (PixelFormat, u32, u32) = (PixelFormat::Rgb8, 32, 16);
 
 pub fn start() -> Running {
-    start_with(None)
+    start_with(None, None)
 }
 
-/// The same, with pages that drive.
-pub fn start_with(wheel: Option<Wheel>) -> Running {
+/// The same, with pages that drive, and a pilot that takes commands at a socket.
+pub fn start_with(wheel: Option<Wheel>, commands: Option<PathBuf>) -> Running {
     let drive = Drive {
         name: "a <car>".to_owned(),
         simulated: true,
         deadline: Duration::from_millis(100),
         frame_period: Duration::from_millis(33),
         track: vec![[1.0, 2.0]],
+        inputs: EngineInputs {
+            measured: [true, false, false, false],
+            replacements: Measurements::new([Some(0.5), None, None, None]),
+            commands: vec!["left".to_owned(), "right".to_owned()],
+            scan: Rays::new(541, -135.0, 135.0),
+            scan_replacement: None,
+            memory: true,
+        },
+        lidar_rays: 1081,
     };
     let (tap, source) = Tap::create(&drive, DRIVE).unwrap();
     let (ours, theirs) = TapServer::pair().unwrap();
@@ -80,7 +90,13 @@ pub fn start_with(wheel: Option<Wheel>) -> Running {
                 };
                 let server = Server::listen(any, access).await.unwrap();
                 send.send(address).unwrap();
-                server.run(live, brake, wheel.map(Arc::new)).await;
+                let wheel = wheel.map(Arc::new);
+                let actions = Actions {
+                    brake,
+                    wheel,
+                    commands,
+                };
+                server.run(live, actions).await;
             });
         });
     }

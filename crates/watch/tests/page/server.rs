@@ -1,14 +1,17 @@
 //! The server over sockets: access, limits, actions, and what a page receives.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pilotage_tap::{FrameRecord, Sensed};
+use pilotage_vehicle::{Measurements, Rays, Scan, Time};
 use pilotage_watch::{Brake, BrakeError, CarBrake, Ends};
 use tungstenite::Message;
 
-use crate::harness::{STOP, json, start, wait_until};
+use crate::harness::{STOP, json, start, start_with, wait_until};
 
 #[test]
 fn the_page_is_served_with_a_policy_that_admits_only_its_own_script() {
@@ -40,7 +43,14 @@ fn without_the_token_nothing_is_served_and_nothing_is_done() {
     let running = start();
     let wrong = "0".repeat(32);
     for token in ["", "?token=", "?token=0", &format!("?token={wrong}")] {
-        for path in ["/", "/live", "/stop", "/disarm", "/nothing"] {
+        for path in [
+            "/",
+            "/live",
+            "/stop",
+            "/disarm",
+            "/command/left",
+            "/nothing",
+        ] {
             for method in ["GET", "POST"] {
                 let head = format!(
                     "{method} {path}{token} HTTP/1.1\nHost: HOST\nOrigin: http://HOST\n\
@@ -102,6 +112,117 @@ fn the_actions_are_done_and_reported() {
     assert_eq!(running.status(&get), 405);
     assert_eq!(running.status(&STOP.replace("/stop", "/nothing")), 404);
     assert_eq!(running.stops(), 1);
+}
+
+#[test]
+fn a_page_receives_what_the_engine_gets_and_the_newest_scan() {
+    let mut running = start();
+    let mut page = running.page().unwrap();
+    let drive = json(&mut page, "drive");
+    let number = serde_json::json!({ "name": "speed", "replacement": 0.5 });
+    let inputs = &drive["inputs"];
+    assert_eq!(inputs["numbers"], serde_json::json!([number]));
+    assert_eq!(inputs["commands"], serde_json::json!(["left", "right"]));
+    assert_eq!(
+        (&inputs["scan"]["rays"], &drive["lidar"]),
+        (&541.into(), &true.into())
+    );
+    let mut record = FrameRecord::new(1, Time::from_nanos(1));
+    record.set_sensed(&Sensed {
+        measured: Measurements::new([Some(1.5), None, None, None]),
+        measured_age: Duration::from_millis(300),
+        scan_age: Duration::from_millis(20),
+        lacking: [true, false, false, false],
+        ..Sensed::default()
+    });
+    record.set_high_level(Some("left"));
+    // The nearest echo of two neighbours is drawn.
+    let mut millimetres: Vec<u16> = (0..1081).collect();
+    millimetres[1080] = 0;
+    let rays = Rays::new(1081, -135.0, 135.0).unwrap();
+    let scan = Scan { rays, millimetres };
+    record.scan = running.tap.offer_scan(&scan, Time::from_nanos(1));
+    running.tap.publish(&record);
+    let scan = json(&mut page, "scan");
+    assert_eq!(
+        (&scan["start"], &scan["step"]),
+        (&(-134.875).into(), &0.5.into())
+    );
+    let ranges = scan["ranges"].as_array().unwrap();
+    let drawn = [0, 1, 539, 540].map(|place| ranges[place].as_u64().unwrap());
+    assert_eq!((drawn, ranges.len()), ([1, 2, 1078, 0], 541));
+    let mut later = running.page().unwrap();
+    assert_eq!(json(&mut later, "drive")["lidar"], true);
+    running.tap.publish(&record);
+    let frame = &json(&mut later, "frames")["frames"][0];
+    assert_eq!(
+        frame["measured"],
+        serde_json::json!([1.5, null, null, null])
+    );
+    assert_eq!(
+        (&frame["measured_age"], &frame["scan_age"]),
+        (&300.0.into(), &20.0.into())
+    );
+    assert_eq!(
+        (&frame["lacking"][0], &frame["high_level"]),
+        (&"speed".into(), &"left".into())
+    );
+}
+
+/// The pilot's socket is that of a stand-in that knows one command.
+#[test]
+fn a_page_sets_a_command_of_the_pilot_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("pilot.command");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let pilot = std::thread::spawn(move || {
+        let mut asked = Vec::new();
+        for stream in listener.incoming().take(2) {
+            let stream = stream.unwrap();
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            let answer = if line == "left\n" {
+                "set"
+            } else {
+                "no such command"
+            };
+            writeln!(&stream, "{answer}").unwrap();
+            asked.push(line);
+        }
+        asked
+    });
+    let running = start_with(None, Some(socket));
+    let command = |name: &str| running.send(&STOP.replace("/stop", &format!("/command/{name}")));
+    let done = command("left");
+    assert!(
+        done.contains(r#"{"done":true,"text":"command left"}"#),
+        "{done}"
+    );
+    let refused = command("back");
+    assert!(
+        refused.contains(r#""done":false,"text":"no such command""#),
+        "{refused}"
+    );
+    // What is no name does not reach the pilot.
+    for name in ["Left", "a%0Ab", "a%20b", &"x".repeat(25)] {
+        let refused = command(name);
+        assert!(refused.contains("not the name of a command"), "{refused}");
+    }
+    let head = STOP.replace("/stop", "/command/left");
+    assert_eq!(running.status(&head.replace("TOKEN", "0")), 401);
+    assert_eq!(
+        running.status(&head.replace("Origin: http://HOST\n", "")),
+        403
+    );
+    assert_eq!(running.status(&head.replace("POST", "GET")), 405);
+    assert_eq!(pilot.join().unwrap(), ["left\n", "back\n"]);
+    // Without such a pilot.
+    let response = start().send(&head);
+    assert!(
+        response.contains("takes no commands from a page"),
+        "{response}"
+    );
+    assert_eq!(running.stops(), 0);
 }
 
 #[test]

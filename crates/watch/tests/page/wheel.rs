@@ -24,7 +24,10 @@ impl Pilot {
         };
         let limits = Limits::new(LimitsSpec::simulated()).unwrap();
         let pad = Gamepad::of_page(reads, &limits).unwrap();
-        (start_with(Some(Wheel::over(writes).unwrap())), Self(pad))
+        (
+            start_with(Some(Wheel::over(writes).unwrap()), None),
+            Self(pad),
+        )
     }
 
     fn request(&mut self) -> DriveRequest {
@@ -277,7 +280,7 @@ fn wrong_messages_end_the_connection_and_stop_the_car() {
         assert_eq!(pilot.request(), DriveRequest::default(), "{message}");
     }
     // Without a wheel, a page sends receipts only.
-    let running = start_with(None);
+    let running = start_with(None, None);
     let mut page = Page::open(&running);
     page.ask(&object!({ "kind": "take" }));
     assert!(page.is_closed());
