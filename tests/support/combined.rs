@@ -10,7 +10,7 @@ use crate::{memory, numbers};
 
 /// Writes `combined.onnx`, `combined.toml` and `frames`, and compiles them. Returns the engine's bytes.
 pub fn compiled(folder: &Path, precision: &str) -> Vec<u8> {
-    memory::write(folder);
+    memory::write(concat!(env!("CARGO_MANIFEST_DIR"), "/engines"), folder);
     let bytes = fs::read(folder.join("memory.onnx")).unwrap();
     let mut graph = Graph::read(&bytes, &ReadOptions::default()).unwrap();
     let drive = graph.outputs[0];

@@ -29,7 +29,7 @@ const UNITS: [&str; 5] = [
 const OPTED_IN: usize = 3;
 
 /// Files that have to be in the package; it contains more.
-const CONTENTS: [&str; 31] = [
+const CONTENTS: [&str; 32] = [
     "etc/pilotage/car.toml",
     "lib/systemd/system/pilotage-engine.service",
     "lib/systemd/system/pilotage-guard.service",
@@ -206,7 +206,7 @@ root 755\"
         "opting in is what the files say, and systemd's users exist for it",
         "cd /usr/share/pilotage/opt-in
         sed -n 's/^# *sudo install/install/p' *.conf > /opt-in.sh
-        test $(wc -l < /opt-in.sh) = 5
+        test $(wc -l < /opt-in.sh) = 6
         sh -e /opt-in.sh",
     ),
     (
