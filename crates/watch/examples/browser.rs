@@ -175,6 +175,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             browser.evaluate(set)? == "left",
             "a button sets the command",
         )?;
+        browser.evaluate("document.getElementById('inputs').scrollIntoView({ block: 'start' })")?;
+        std::thread::sleep(Duration::from_millis(600));
+        browser.picture(&folder.join("phone-inputs-dark.png"))?;
     }
     browser.evaluate("document.getElementById('stop').click()")?;
     std::thread::sleep(Duration::from_secs(1));
