@@ -75,6 +75,8 @@ pub struct Request {
     pub tap: Option<PathBuf>,
     /// Whether the operator drives with that page, and not with a gamepad.
     pub by_page: bool,
+    /// Where other observers may connect, such as the terminal view; `None` for none.
+    pub tap: Option<PathBuf>,
     /// The drive log, if one is kept.
     pub log: Option<LogRequest>,
     /// The start of the program.
@@ -103,6 +105,7 @@ impl Request {
             listen: None,
             tap: None,
             by_page: false,
+            tap: None,
             log: None,
             born: Instant::now(),
         }

@@ -83,8 +83,8 @@ pub struct Options {
     /// Show the drive on a page, whose address is printed; needs the program pilotage-watch
     #[arg(long)]
     pub watch: bool,
-    /// Let observers connect at this socket, such as `pilotage-watch --tap SOCKET`; who may is up to its
-    /// folder
+    /// Let other programs of this user and group watch the drive at this new socket, such as
+    /// `pilotage-watch --terminal` over ssh
     #[arg(long, value_name = "SOCKET")]
     pub tap: Option<PathBuf>,
     /// The drive log

@@ -108,11 +108,12 @@ impl Observers {
         driver: &dyn Driver,
         (hand, commands): (Option<OwnedFd>, Option<&Path>),
     ) -> Result<Option<Self>, ObserversError> {
-        if !request.watch && request.log.is_none() && request.tap.is_none() {
+        let is_asked = request.watch || request.tap.is_some();
+        if !is_asked && request.log.is_none() {
             return Ok(None);
         }
         match Self::start_requested(request, setting, driver, (hand, commands)) {
-            Err(error) if !request.watch && request.tap.is_none() => {
+            Err(error) if !is_asked => {
                 say(&format!("no drive log is written: {error}"));
                 Ok(None)
             }

@@ -15,6 +15,7 @@
 //! | `brake` | stop and disarm |
 //! | `command` | high-level commands to the pilot |
 //! | `wheel` | driving with the page |
+//! | `terminal` | the same numbers in a terminal |
 
 #![forbid(unsafe_code)]
 
@@ -26,6 +27,7 @@ mod sampler;
 mod server;
 mod session;
 mod telemetry;
+mod terminal;
 mod wheel;
 
 pub use access::{Access, Token};
@@ -33,4 +35,5 @@ pub use brake::{Brake, BrakeError, CarBrake};
 pub use live::Live;
 pub use sampler::{Ends, PilotAt, Sampler};
 pub use server::{Actions, Server, ServerError};
+pub use terminal::terminal;
 pub use wheel::Wheel;

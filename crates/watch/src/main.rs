@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use lexopt::prelude::*;
 use pilotage_watch::{
-    Access, Actions, CarBrake, Live, PilotAt, Sampler, Server, ServerError, Token, Wheel,
+    Access, Actions, CarBrake, Live, PilotAt, Sampler, Server, ServerError, Token, Wheel, terminal,
 };
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
@@ -20,9 +20,11 @@ Shows in a browser what a pilot does, and stops the car.
 
 Usage: pilotage-watch --tap SOCKET [--car FILE] [--listen ADDRESS:PORT] [--host NAME]...
                       [--pictures N]
+       pilotage-watch --terminal --tap SOCKET [--car FILE]
        pilotage-watch --pilot-on-stdin [--hand-on-stdout] [...]
 
-  --tap SOCKET           the pilot's socket for observers
+  --tap SOCKET           the pilot's socket for observers (`pilotage drive --tap SOCKET`)
+  --terminal             show the numbers in this terminal, and serve no page
   --pilot-on-stdin       standard input is the connection to the pilot that started this program,
                          which ends when the pilot ends
   --hand-on-stdout       standard output is a pipe to the pilot, which is driven with this page;
@@ -45,6 +47,7 @@ const PICTURES: u32 = 10;
 
 struct Options {
     tap: Option<PathBuf>,
+    terminal: bool,
     pilot_on_stdin: bool,
     hand_on_stdout: bool,
     commands: Option<PathBuf>,
@@ -58,6 +61,7 @@ struct Options {
 fn options() -> anyhow::Result<Option<Options>> {
     let mut options = Options {
         tap: None,
+        terminal: false,
         pilot_on_stdin: false,
         hand_on_stdout: false,
         commands: None,
@@ -70,6 +74,7 @@ fn options() -> anyhow::Result<Option<Options>> {
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("tap") => options.tap = Some(arguments.value()?.into()),
+            Long("terminal") => options.terminal = true,
             Long("pilot-on-stdin") => options.pilot_on_stdin = true,
             Long("hand-on-stdout") => options.hand_on_stdout = true,
             Long("commands") => options.commands = Some(arguments.value()?.into()),
@@ -99,6 +104,11 @@ fn run() -> anyhow::Result<ExitCode> {
     let Some(options) = options()? else {
         return Ok(ExitCode::SUCCESS);
     };
+    if options.terminal {
+        let tap = options.tap.context("--terminal needs --tap SOCKET")?;
+        terminal(tap, options.car).context("this terminal cannot show the drive")?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let pilot = match (&options.tap, options.pilot_on_stdin) {
         (Some(path), false) => PilotAt::Path(path.clone()),
         (None, true) => {

@@ -193,7 +193,7 @@ const fn name(state: GuardState) -> &'static str {
 }
 
 /// The guard's state in words, with what else an operator has to know.
-fn in_words(record: &FrameRecord) -> String {
+pub(crate) fn in_words(record: &FrameRecord) -> String {
     let mut words = match record.guard() {
         GuardState::Unknown => "the guard has not reported its state".to_owned(),
         GuardState::Disarmed => "disarmed: the car does not move until an operator arms it".into(),
