@@ -10,7 +10,9 @@ pub const MAX_COMMANDS: usize = 16;
 /// Words of a command's name.
 const NAME_WORDS: usize = LONGEST_COMMAND / 8;
 /// Words of the description.
-pub(crate) const INPUT_WORDS: usize = 6 + MAX_COMMANDS * NAME_WORDS;
+const INPUT_WORDS: usize = 6 + MAX_COMMANDS * NAME_WORDS;
+
+const _: () = assert!(at::INPUTS + INPUT_WORDS <= at::TRACK);
 
 /// Bits of the first word: the numbers that the engine gets, and above them those that are replaced.
 const GETS: u64 = 1;

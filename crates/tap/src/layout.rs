@@ -21,7 +21,6 @@
 use pilotage_vehicle::MOST_RAYS;
 
 use crate::FrameRecord;
-use crate::inputs::INPUT_WORDS;
 
 /// The version of the memory's layout and of the messages. It changes with every change of either.
 pub const VERSION: u32 = 4;
@@ -51,7 +50,6 @@ pub(crate) const SCAN_HEAD: usize = 3;
 
 const _: () = assert!(size_of::<FrameRecord>().is_multiple_of(8));
 const _: () = assert!(RECORD_WORDS < RECORD_SLOT);
-const _: () = assert!(at::INPUTS + INPUT_WORDS <= at::TRACK);
 
 /// Indices of the words at the start.
 pub(crate) mod at {
