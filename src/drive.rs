@@ -71,8 +71,6 @@ pub struct Request {
     pub watch: bool,
     /// Where the page is served; `None` for this computer only.
     pub listen: Option<SocketAddr>,
-    /// Where observers may connect to the tap.
-    pub tap: Option<PathBuf>,
     /// Whether the operator drives with that page, and not with a gamepad.
     pub by_page: bool,
     /// Where other observers may connect, such as the terminal view; `None` for none.
@@ -103,7 +101,6 @@ impl Request {
             quiet: false,
             watch: false,
             listen: None,
-            tap: None,
             by_page: false,
             tap: None,
             log: None,
