@@ -162,7 +162,7 @@ fn a_car_of_another_simulator_is_driven_and_stopped_as_a_physical_one() {
     assert!(furthest < 1.0, "{furthest} m from the line");
     assert!(between.last("speed") > 1.0);
 
-    // An operator's stop brakes; the dead guard's is the bridge's.
+    // An operator's stop brakes.
     assert!(out(&run(&car, "stop")).starts_with("stopped"));
     wait_for(PATIENCE, "it stands", || between.last("speed") < 0.1);
     assert!(run(&car, "arm").status.success());

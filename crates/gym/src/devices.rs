@@ -7,8 +7,8 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageError};
 use pilotage_simulator::{CameraSpec, LidarSpec};
 
+use crate::error::SessionError;
 use crate::message::{CameraRequest, Encoding, LidarRequest};
-use crate::session::SessionError;
 
 /// The quality of JPEG pictures.
 const QUALITY: u8 = 90;

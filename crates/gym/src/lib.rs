@@ -13,6 +13,7 @@
 //! ahead, angles in degrees and clockwise from above.
 
 mod devices;
+mod error;
 mod message;
 mod reader;
 pub mod relay;
@@ -21,8 +22,9 @@ mod server;
 mod session;
 mod telemetry;
 
+pub use error::SessionError;
 pub use message::{Reply, Request};
 pub use reader::{Reader, ReaderError};
 pub use server::{Pace, Server};
-pub use session::{Options, Session, SessionError};
+pub use session::{Options, Session};
 pub use telemetry::Telemetry;

@@ -12,6 +12,7 @@ mod simulator;
 
 use std::io;
 use std::net::ToSocketAddrs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -34,6 +35,21 @@ pub struct Wanted {
     pub width: u32,
     /// Height of the pictures, pixels.
     pub height: u32,
+}
+
+/// Removes what an earlier relay left at `path`; anything else is in the way.
+fn remove_left(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() || found.is_symlink() => {
+            std::fs::remove_file(path)
+        }
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "this file is in the way: name another folder",
+        )),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Why a relay ends.

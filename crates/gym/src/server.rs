@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::error::SessionError;
 use crate::message::{Reply, Request};
 use crate::reader::{Reader, ReaderError};
-use crate::session::{Options, Session, SessionError};
+use crate::session::{Options, Session};
 
 /// The most clients at one time.
 const MOST_CLIENTS: usize = 16;
+/// The pause after a connection that could not be taken.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// A client that takes nothing for so long is gone.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The time between two greetings of a client that has not asked for anything. gym-donkeycar passes over
@@ -43,13 +46,13 @@ pub struct Server {
 enum Ended {
     #[error("the client has gone")]
     Gone,
-    #[error("the connection failed: {0}")]
+    #[error(transparent)]
     Connection(io::Error),
     #[error(transparent)]
     Reader(#[from] ReaderError),
     #[error(transparent)]
     Session(#[from] SessionError),
-    #[error("a reply is no JSON")]
+    #[error(transparent)]
     Reply(#[from] serde_json::Error),
 }
 
@@ -75,16 +78,17 @@ impl Server {
     }
 
     /// Serves clients until the process ends.
-    ///
-    /// # Errors
-    /// If no connection can be taken any longer.
-    pub fn run(&self) -> io::Result<()> {
+    pub fn run(&self) -> ! {
         let clients = Arc::new(AtomicUsize::new(0));
         loop {
             let (stream, peer) = match self.listener.accept() {
                 Ok(accepted) => accepted,
-                Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
-                Err(error) => return Err(error),
+                // Such as too many open files: the cars that drive go on.
+                Err(error) => {
+                    pilotage_console::say(format_args!("no client can connect: {error}"));
+                    thread::sleep(ACCEPT_AGAIN);
+                    continue;
+                }
             };
             if clients.fetch_add(1, Ordering::AcqRel) >= MOST_CLIENTS {
                 clients.fetch_sub(1, Ordering::AcqRel);
@@ -92,15 +96,28 @@ impl Server {
                 pilotage_console::say(text);
                 continue;
             }
-            let (options, pace, counted) = (self.options.clone(), self.pace, Arc::clone(&clients));
-            thread::spawn(move || {
+            let (options, pace) = (self.options.clone(), self.pace);
+            let place = Place(Arc::clone(&clients));
+            let started = thread::Builder::new().spawn(move || {
+                let _place = place;
                 pilotage_console::say_always(format_args!("{peer}: connected"));
                 if let Err(ended) = serve(stream, Session::new(options), pace) {
                     pilotage_console::say_always(format_args!("{peer}: {ended}"));
                 }
-                counted.fetch_sub(1, Ordering::AcqRel);
             });
+            if let Err(error) = started {
+                pilotage_console::say(format_args!("{peer}: refused: {error}"));
+            }
         }
+    }
+}
+
+/// A client's place among those that are served, until it is dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

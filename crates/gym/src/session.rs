@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-use image::ImageError;
 use pilotage_simulator::{
     Appearance, CameraSpec, CarKind, LidarSpec, Limits, Outcome, Preset, SensorSpec, TyreCar, World,
 };
-use pilotage_vehicle::{Measurement, MixerError, Time};
+use pilotage_vehicle::{Measurement, Time};
 
 use crate::devices::{self, Encoder};
+use crate::error::SessionError;
 use crate::message::{Control, Reply, Request};
 use crate::scene;
 use crate::telemetry::{Echo, Telemetry};
 
 /// Above this speed a brake is a throttle against the motion, m/s: a car at rest would drive back.
 const BRAKED: f64 = 0.3;
+
 /// What the cars of a server are like.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -35,33 +36,6 @@ impl Default for Options {
             seed: 1,
         }
     }
-}
-
-/// Why a client is not served any longer.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// No such circuit.
-    #[error("the client asks for the scene `{name}`, which is none of: {}", known.join(", "))]
-    Scene {
-        /// The client's name for it.
-        name: String,
-        /// The scenes.
-        known: Vec<String>,
-    },
-    /// A camera or a lidar that there is not.
-    #[error("the client asks for {what}, which must be {allowed}")]
-    Device {
-        /// The key of cam_config or lidar_config, and its value.
-        what: String,
-        /// The allowed values.
-        allowed: &'static str,
-    },
-    /// A picture cannot be encoded.
-    #[error(transparent)]
-    Image(#[from] ImageError),
-    /// The options' car cannot drive.
-    #[error(transparent)]
-    Car(#[from] MixerError),
 }
 
 /// A client's car. It has no clock: [`advance`](Self::advance) drives it by the time of one picture.
@@ -103,11 +77,6 @@ impl Session {
     /// Whether the client has ended the connection.
     pub fn has_ended(&self) -> bool {
         self.has_ended
-    }
-
-    /// Whether there is a car on a circuit.
-    pub fn is_driving(&self) -> bool {
-        self.world.is_some()
     }
 
     /// The time from a picture to the next.
@@ -248,10 +217,12 @@ impl Session {
 
 /// The state of a world's car, in Unity's axes.
 fn state(world: &mut World, control: Control, image: String) -> Telemetry {
-    let (pose, speed) = (world.pose(), world.car().speed());
-    let measured = world.measured();
-    let measured = |it: Measurement| f64::from(measured.get(it).unwrap_or(0.0));
+    // A car that has left the road stays where it is.
     let has_left = matches!(world.outcome(), Some(Outcome::OffRoad { .. }));
+    let moving = if has_left { 0.0 } else { 1.0 };
+    let (pose, speed) = (world.pose(), moving * world.car().speed());
+    let measured = world.measured();
+    let measured = |it: Measurement| moving * f64::from(measured.get(it).unwrap_or(0.0));
     let lidar = world.scan().map(|(scan, _)| {
         let echo = |(index, &millimetres): (usize, &u16)| Echo {
             rx: (-scan.rays.angle(index)).rem_euclid(360.0),

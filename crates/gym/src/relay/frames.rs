@@ -1,11 +1,14 @@
 //! The latest picture, for any number of readers.
 
-use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
+
+/// The pause after a reader that could not be served.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// A picture and its number, from 1 on.
 type Numbered = (u64, Arc<Vec<u8>>);
@@ -43,15 +46,17 @@ impl Latest {
 /// Listens at a socket in a file. Each reader gets whole pictures, from the next one on; one that is
 /// slow misses some.
 pub fn listen(path: &Path, latest: Latest) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    super::remove_left(path)?;
     let listener = UnixListener::bind(path)?;
     thread::spawn(move || {
-        for reader in listener.incoming().map_while(Result::ok) {
+        for reader in listener.incoming() {
             let latest = latest.clone();
-            thread::spawn(move || serve(reader, &latest));
+            // A reader that cannot be served sees its connection end, and connects again.
+            let started =
+                reader.and_then(|it| thread::Builder::new().spawn(move || serve(it, &latest)));
+            if started.is_err() {
+                thread::sleep(ACCEPT_AGAIN);
+            }
         }
     });
     Ok(())

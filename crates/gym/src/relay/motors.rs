@@ -1,8 +1,8 @@
 //! The serial port of the motors.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::thread;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use pilotage_bridge::{Bridge, Outputs};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 
@@ -42,11 +43,10 @@ impl Motors {
         grantpt(&port)?;
         unlockpt(&port)?;
         let name = ptsname(&port, Vec::new())?;
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        super::remove_left(path)?;
         std::os::unix::fs::symlink(OsStr::from_bytes(name.as_bytes()), path)?;
+        // A guard that reads no answers must not hold up the dead-man.
+        rustix::fs::fcntl_setfl(&port, OFlags::NONBLOCK)?;
         Ok(Self {
             port: port.into(),
             bridge: Bridge::new(),
@@ -97,7 +97,7 @@ impl Motors {
         };
         for &byte in &bytes[..count] {
             if let Some(status) = self.bridge.receive(now(), byte) {
-                let _ = self.port.write_all(&status);
+                let _ = self.port.write(&status);
             }
         }
     }

@@ -1,11 +1,12 @@
 //! The connection to the simulator.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use image::ImageReader;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,6 +16,9 @@ use super::{RelayError, Wanted};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest line: a picture of 1920x1080 without loss, in base64.
 const LONGEST: u64 = 16 << 20;
+
+/// The pictures of another size that may come before the camera is set.
+const MOST_OTHERS: u32 = 100;
 
 /// What the simulator sends, as far as it matters here.
 #[derive(Deserialize)]
@@ -62,15 +66,14 @@ impl Simulator {
 
     /// The next picture: rows of RGB. Answers the messages before it.
     pub fn picture(&mut self, wanted: &Wanted) -> Result<Vec<u8>, RelayError> {
+        let mut others = 0;
         loop {
             let message = self.message()?;
             match message.msg_type.as_str() {
-                "telemetry" => {
-                    // Pictures before the camera was set may have another size.
-                    if let Some(picture) = decode(&message.image, wanted)? {
-                        return Ok(picture);
-                    }
-                }
+                "telemetry" => match decode(&message.image, wanted) {
+                    Err(RelayError::Picture { .. }) if others < MOST_OTHERS => others += 1,
+                    decoded => return decoded,
+                },
                 "scene_selection_ready" if !self.is_loading => {
                     self.send(&json!({"msg_type": "get_scene_names"}))?;
                 }
@@ -119,8 +122,8 @@ impl Simulator {
     }
 }
 
-/// A picture of the wanted size; none of another size.
-fn decode(image: &str, wanted: &Wanted) -> Result<Option<Vec<u8>>, RelayError> {
+/// A picture of the wanted size. One of another size is not decoded.
+fn decode(image: &str, wanted: &Wanted) -> Result<Vec<u8>, RelayError> {
     let (width, height) = (wanted.width, wanted.height);
     let wrong = |found: String| RelayError::Picture {
         found,
@@ -129,8 +132,15 @@ fn decode(image: &str, wanted: &Wanted) -> Result<Option<Vec<u8>>, RelayError> {
     };
     let bytes = STANDARD.decode(image);
     let bytes = bytes.map_err(|error| wrong(format!("no base64 ({error})")))?;
-    let picture = image::load_from_memory(&bytes);
-    let picture = picture.map_err(|error| wrong(format!("no picture ({error})")))?;
-    let fits = (picture.width(), picture.height()) == (width, height);
-    Ok(fits.then(|| picture.into_rgb8().into_raw()))
+    let reader = || ImageReader::new(Cursor::new(&bytes)).with_guessed_format();
+    let no_picture = |error: String| wrong(format!("no picture ({error})"));
+    let read = |error: io::Error| no_picture(error.to_string());
+    let size = reader().map_err(read)?.into_dimensions();
+    let size = size.map_err(|error| no_picture(error.to_string()))?;
+    if size != (width, height) {
+        return Err(wrong(format!("{} x {}", size.0, size.1)));
+    }
+    let picture = reader().map_err(read)?.decode();
+    let picture = picture.map_err(|error| no_picture(error.to_string()))?;
+    Ok(picture.into_rgb8().into_raw())
 }
