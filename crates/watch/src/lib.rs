@@ -1,7 +1,7 @@
 //! The page that shows what a pilot does, and stops the car.
 //!
-//! This program reads the pilot's tap (`pilotage-tap`) and serves one page. It is the only program
-//! of Pilotage with a network socket. It cannot block, slow or crash the pilot, and can do no more to
+//! This program reads the pilot's tap (`pilotage-tap`) and serves one page. On a car it is the only
+//! program with a network socket. It cannot block, slow or crash the pilot, and can do no more to
 //! the car than `pilotage stop`, `pilotage disarm` and `pilotage command`, and, only if the drive was started
 //! so, than a gamepad. docs/security.md has the threat model.
 //!

@@ -6,6 +6,7 @@ mod seen;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use pilotage_tap::{NumberedScan, ObserveError, Observer};
@@ -38,10 +39,15 @@ pub fn terminal(tap: PathBuf, car: Option<PathBuf>) -> std::io::Result<()> {
         observer: None,
         tried: None,
         stopping: None,
+        stops: Vec::new(),
         seen: Seen::default(),
     };
     let result = view.run(&mut screen);
     ratatui::restore();
+    // A stop that is under way must not be cut off; each takes a bounded time.
+    for stop in view.stops {
+        let _ = stop.join();
+    }
     result
 }
 
@@ -53,6 +59,8 @@ struct View {
     tried: Option<Instant>,
     /// The result of a stop that is under way.
     stopping: Option<Receiver<Result<String, BrakeError>>>,
+    /// The threads of all stops.
+    stops: Vec<JoinHandle<()>>,
     seen: Seen,
 }
 
@@ -131,8 +139,11 @@ impl View {
         }
     }
 
-    /// Stops the car, on a thread: it may take seconds.
+    /// Stops the car, on a thread: it may take seconds. A stop that is under way is not begun again.
     fn stop(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
         let (send, receive) = channel();
         let brake = Arc::clone(&self.brake);
         let started = std::thread::Builder::new().spawn(move || {
@@ -140,7 +151,10 @@ impl View {
             let _ = send.send(brake.stop());
         });
         self.seen.notice = Some(match started {
-            Ok(_) => Notice::good("STOP ..."),
+            Ok(thread) => {
+                self.stops.push(thread);
+                Notice::good("STOP ...")
+            }
             Err(error) => Notice::bad(&format!("STOP failed ({error}): use `pilotage stop`")),
         });
         self.stopping = Some(receive);
