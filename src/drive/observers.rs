@@ -113,8 +113,10 @@ impl Observers {
             return Ok(None);
         }
         match Self::start_requested(request, setting, driver, (hand, commands)) {
-            Err(error) if !is_asked => {
-                say(&format!("no drive log is written: {error}"));
+            Err(error) if !request.watch => {
+                say(&format!(
+                    "no drive log is written, and no observer can connect: {error}"
+                ));
                 Ok(None)
             }
             started => started.map(Some),

@@ -35,10 +35,10 @@ pub mod flags {
     pub const ACTUATOR_FAILED: u32 = 1 << 7;
     /// An operator who drives by hand holds the dead-man button.
     pub const DEAD_MAN: u32 = 1 << 8;
-    /// The first of [`FrameRecord::measured`](super::FrameRecord::measured) is known; the bits above are
+    /// The first of the record's `measured` is known; the bits above are
     /// those of the others.
     pub const MEASURED: u32 = 1 << 9;
-    /// The engine gets the first of [`FrameRecord::measured`](super::FrameRecord::measured), and it was missing
+    /// The engine gets the first of the record's `measured`, and it was missing
     /// or too old; the bits above are those of the others.
     pub const LACKING: u32 = 1 << 13;
     /// The engine gets a scan, and it was missing or too old.

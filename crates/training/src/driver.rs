@@ -99,6 +99,8 @@ struct Lane {
     answers: Vec<f32>,
     /// The drive whose memory this is.
     number: Option<u64>,
+    /// Whether frames of this drive were lost since the last answer.
+    has_skipped: bool,
 }
 
 impl EngineDriver {
@@ -180,17 +182,23 @@ impl EngineDriver {
             inputs,
             answers: vec![0.0; engine.outputs().iter().map(Port::len).sum()],
             number: None,
+            has_skipped: false,
             engine,
         })
     }
 }
 
 impl Lane {
-    /// Answers a frame that has come.
+    /// Answers a frame, unless it was lost.
     fn answer(&mut self, seen: &Seen<'_>) -> Result<(), DriverError> {
         if self.number != Some(seen.number) {
             self.inputs.reset();
             self.number = Some(seen.number);
+            self.has_skipped = false;
+        }
+        if !seen.has_frame {
+            self.has_skipped = true;
+            return Ok(());
         }
         let frame = seen.drive.frame();
         match self.inputs.picture() {
@@ -202,7 +210,7 @@ impl Lane {
         // The cars' sensors give all numbers, and none is old.
         let measured = seen.drive.world.measured();
         let _ = self.inputs.measure(&measured, Duration::ZERO);
-        self.inputs.advance(false);
+        self.inputs.advance(std::mem::take(&mut self.has_skipped));
         let mut tensors = Vec::new();
         let mut behind = self.answers.as_mut_slice();
         for port in self.engine.outputs() {
@@ -230,8 +238,7 @@ impl Driver for EngineDriver {
             self.lanes.push(lane);
         }
         let each = self.lanes.par_iter_mut().zip(seen);
-        each.filter(|(_, seen)| seen.has_frame)
-            .try_for_each(|(lane, seen)| lane.answer(seen))?;
+        each.try_for_each(|(lane, seen)| lane.answer(seen))?;
         let number = |lane: &Lane, (output, place): &(Output, usize)| {
             let elements = lane.answers.get(*place..).unwrap_or_default();
             output.scale * output.number(elements) + output.offset

@@ -158,9 +158,12 @@ impl Counts {
             self.event(format!("{at:>10.2} s  command: {command}"));
         }
         if frame.gap == Some(Gap::Reset) {
-            let missed = frame.missed;
+            let why = match frame.missed {
+                0 => "a frame was not answered".to_owned(),
+                missed => format!("{missed} frames missed"),
+            };
             self.event(format!(
-                "{at:>10.2} s  {missed} frames missed: the network's memory started anew"
+                "{at:>10.2} s  {why}: the network's memory started anew"
             ));
         }
         if frame.lacking != self.lacked {
