@@ -35,7 +35,7 @@ pub(super) fn finding(system: &System, config: &LidarConfig) -> Finding {
         let fix = "shorten its wires and keep them away from the motor's; add ground";
         return Finding::wrong(PART, Level::Warning, found, fix);
     }
-    if sight.nearest().is_none() {
+    if sight.scan.nearest_echo().is_none() {
         let fix =
             "nothing is within its range, or its window is covered, or `mask` hides everything";
         return Finding::wrong(PART, Level::Warning, found, fix);

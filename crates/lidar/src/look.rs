@@ -29,13 +29,6 @@ impl Sight {
         let all = self.counts.good + self.counts.bad;
         self.counts.bad as f64 / all.max(1) as f64
     }
-
-    /// The direction (degrees, left positive) and the distance (mm) of the nearest echo.
-    pub fn nearest(&self) -> Option<(f64, u16)> {
-        let echoes = self.scan.millimetres.iter().enumerate();
-        let nearest = echoes.filter(|(_, it)| **it > 0).min_by_key(|(_, it)| **it);
-        nearest.map(|(ray, &millimetres)| (self.scan.rays.angle(ray), millimetres))
-    }
 }
 
 impl fmt::Display for Sight {
@@ -46,7 +39,7 @@ impl fmt::Display for Sight {
             f,
             "{rate:.1} scans a second, {rpm:.0} rpm, {bad:.1} % of the packets damaged; "
         )?;
-        match self.nearest() {
+        match self.scan.nearest_echo() {
             Some((angle, millimetres)) => {
                 let side = match angle.round() {
                     0.0 => "ahead".to_owned(),

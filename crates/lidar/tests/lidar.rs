@@ -129,7 +129,7 @@ fn a_look_says_how_a_lidar_does() {
     let damage = |number, bytes: &mut [u8]| bytes[20] ^= u8::from(number % 100 == 7);
     let _model = Ld06::plug(&config.port, room, damage);
     let sight = look(&config, Duration::from_secs(2)).unwrap();
-    let (angle, millimetres) = sight.nearest().unwrap();
+    let (angle, millimetres) = sight.scan.nearest_echo().unwrap();
     assert_eq!((sight.rpm, millimetres), (600.0, 1000));
     assert!((angle + 90.0).abs() < 1.0, "{angle}");
     assert!(sight.counts.bad > 0 && sight.bad_share() < 0.1, "{sight:?}");

@@ -109,6 +109,13 @@ impl Scan {
         self.millimetres.len() == self.rays.count
     }
 
+    /// The direction (degrees, left positive) and the distance (mm) of the nearest echo.
+    pub fn nearest_echo(&self) -> Option<(f64, u16)> {
+        let echoes = self.millimetres.iter().enumerate();
+        let nearest = echoes.filter(|(_, it)| **it > 0).min_by_key(|(_, it)| **it);
+        nearest.map(|(ray, &millimetres)| (self.rays.angle(ray), millimetres))
+    }
+
     /// Makes this scan a copy of another. Allocates nothing if there is memory for as many rays.
     pub fn copy_from(&mut self, other: &Self) {
         self.rays = other.rays;

@@ -82,12 +82,8 @@ impl Seen {
     }
 
     pub fn scan(&mut self, scan: &NumberedScan) {
-        let echoes = scan.scan.millimetres.iter().enumerate();
-        let nearest = echoes.filter(|(_, it)| **it > 0).min_by_key(|(_, it)| **it);
-        self.nearest = nearest.map(|(ray, &millimetres)| {
-            let metres = f32::from(millimetres) * 1e-3;
-            (metres, scan.scan.rays.angle(ray))
-        });
+        let nearest = scan.scan.nearest_echo();
+        self.nearest = nearest.map(|(angle, millimetres)| (f32::from(millimetres) * 1e-3, angle));
     }
 
     /// The times from capture to command, milliseconds, the oldest first.
