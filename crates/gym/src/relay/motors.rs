@@ -84,13 +84,6 @@ impl Motors {
 
     /// Obeys what has come, and answers it.
     fn receive(&mut self, now: &impl Fn() -> u64) {
-        let mut port = [PollFd::new(&self.port, PollFlags::IN)];
-        let nothing = Timespec::default();
-        let has_bytes = matches!(poll(&mut port, Some(&nothing)), Ok(1..))
-            && port[0].revents().contains(PollFlags::IN);
-        if !has_bytes {
-            return;
-        }
         let mut bytes = [0; 256];
         let Ok(count) = self.port.read(&mut bytes) else {
             return;
