@@ -9,8 +9,8 @@ mod affine;
 mod constants;
 mod identities;
 mod linear;
+mod movement;
 mod rewrite;
-mod transposes;
 
 use pilotage_graph::Graph;
 
@@ -37,7 +37,7 @@ fn simplify_with(graph: &Graph, fold_constants: fn(&mut Graph) -> bool) -> Graph
             identities::remove,
             fold_constants,
             linear::normalize,
-            transposes::affine_after_transpose,
+            movement::affine_after_movement,
             affine::fold_into_weights,
             affine::merge,
         ];

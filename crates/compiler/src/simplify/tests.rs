@@ -1,5 +1,5 @@
 use pilotage_graph::{
-    Conv, ElementType, Gemm, GraphBuilder, Node, Op, Tensor, TensorType, ValueId,
+    Conv, ElementType, Gemm, GraphBuilder, Node, Op, SliceAxis, Tensor, TensorType, ValueId,
 };
 
 use super::*;
@@ -197,6 +197,40 @@ fn keras_normalization_is_folded_through_the_transposition() {
     let y = n.node(Op::Transpose { perm }, &[y]);
     let y = n.conv(y, &[4, 3, 3, 3], 0, 1);
     assert_eq!(n.simplified(&[y]), ["Transpose", "Conv"]);
+}
+
+#[test]
+fn keras_normalization_is_folded_through_a_crop() {
+    let mut n = Net::new();
+    let x = n.input(&[1, 9, 6, 3]);
+    let c = n.constant(&[1]);
+    let y = n.node(Op::Sub, &[x, c]);
+    let c = n.constant(&[3]);
+    let y = n.node(Op::Mul, &[y, c]);
+    let axis = |start, length| SliceAxis {
+        start,
+        step: 1,
+        length,
+    };
+    let axes = vec![axis(0, 1), axis(2, 5), axis(0, 6), axis(0, 3)];
+    let y = n.node(Op::Slice { axes }, &[y]);
+    let perm = vec![0, 3, 1, 2];
+    let y = n.node(Op::Transpose { perm }, &[y]);
+    let y = n.conv(y, &[4, 3, 3, 3], 0, 1);
+    assert_eq!(n.simplified(&[y]), ["Slice", "Transpose", "Conv"]);
+
+    // Not a constant that differs between what is kept and what is cut.
+    let mut n = Net::new();
+    let x = n.input(&[1, 9, 6, 3]);
+    let c = n.constant(&[9, 1, 1]);
+    let y = n.node(Op::Mul, &[x, c]);
+    let y = n.node(
+        Op::Slice {
+            axes: vec![axis(0, 1), axis(2, 5), axis(0, 6), axis(0, 3)],
+        },
+        &[y],
+    );
+    assert_eq!(n.simplified(&[y]), ["Mul", "Slice"]);
 }
 
 #[test]
