@@ -35,7 +35,7 @@ use crate::pixels::take_pixels;
 use crate::progress::{Run, Stage};
 use crate::recipe::{Precision, Recipe};
 use crate::report::LayerReport;
-use crate::simplify::simplify;
+use crate::simplify::{pad_with_pixels, simplify};
 use crate::table::Tensors;
 use ports::remaining_preprocessing;
 use quantized::CPU_PLAN;
@@ -232,8 +232,16 @@ impl Model {
                 _ => Quantization::Other("only precision \"int8\" can use it".to_owned()),
             },
         };
+        let mut simple = simplify(&graph);
+        let is_integer = !matches!(recipe.precision, Precision::Fp32 | Precision::Fp16);
+        if is_integer
+            && !recipe.input.is_none()
+            && let Some(&picture) = simple.inputs.first()
+        {
+            pad_with_pixels(&mut simple, picture);
+        }
         let model = Self {
-            simple: simplify(&graph),
+            simple,
             quantization,
             graph,
             outputs,

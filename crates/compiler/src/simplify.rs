@@ -10,9 +10,12 @@ mod constants;
 mod identities;
 mod linear;
 mod movement;
+mod padding;
 mod rewrite;
 
 use pilotage_graph::Graph;
+
+pub(crate) use padding::pad_with_pixels;
 
 /// The largest number of rounds over all passes. Each round is cheap and the last round changes
 /// nothing, so this only bounds the cost of a malicious graph.

@@ -344,7 +344,7 @@ pub(super) fn takes_pixels(graph: &Graph) -> bool {
         names.contains(&node.name)
             || matches!(
                 node.op,
-                Op::Transpose { .. } | Op::Slice { .. } | Op::Identity | Op::Reshape
+                Op::Transpose { .. } | Op::Slice { .. } | Op::Identity | Op::Reshape | Op::Pad(_)
             )
     })
 }

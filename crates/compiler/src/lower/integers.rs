@@ -172,6 +172,7 @@ impl Integers {
         if quantized.iter().any(|other| other.scale != first.scale) {
             return None;
         }
+        let op = in_integers(&node.op, first.scale)?;
         let mut integers = Vec::with_capacity(node.outputs.len());
         let mut dequantize = Vec::with_capacity(node.outputs.len());
         for &output in &node.outputs {
@@ -201,7 +202,7 @@ impl Integers {
         }
         let mut nodes = vec![Node {
             name: node.name.clone(),
-            op: node.op.clone(),
+            op,
             inputs: quantized.iter().map(|q| q.value).collect(),
             outputs: integers,
         }];
@@ -277,11 +278,23 @@ impl Integers {
     }
 }
 
-/// Whether an operator's outputs consist only of elements of its inputs, or zeros.
+/// The operator on integers of this scale. `None` if it pads with a value that is none of them.
+fn in_integers(op: &Op, scale: f32) -> Option<Op> {
+    let mut op = op.clone();
+    if let Op::Pad(pad) = &mut op
+        && let PadMode::Constant(value) = &mut pad.mode
+    {
+        *value /= scale;
+        let is_integer = (-128.0..=127.0).contains(value) && value.fract() == 0.0;
+        return is_integer.then_some(op);
+    }
+    Some(op)
+}
+
+/// Whether an operator's outputs consist only of elements of its inputs, or of one constant.
 fn moves(op: &Op) -> bool {
     match op {
-        Op::Pad(pad) => !matches!(pad.mode, PadMode::Constant(value) if value != 0.0),
-        Op::MaxPool(_) => true,
+        Op::Pad(_) | Op::MaxPool(_) => true,
         _ => op.moves_elements(),
     }
 }

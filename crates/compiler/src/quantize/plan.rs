@@ -62,6 +62,15 @@ fn is_layer(graph: &Graph, node: &Node) -> bool {
         }
 }
 
+/// Whether `x` is the picture, or the picture with its axes in another order.
+fn is_picture(graph: &Graph, x: ValueId) -> bool {
+    let transposed = || {
+        let maker = graph.nodes.iter().find(|node| node.outputs.contains(&x))?;
+        matches!(maker.op, Op::Transpose { .. }).then(|| maker.inputs[0])
+    };
+    graph.inputs.first() == Some(&x) || transposed().is_some_and(|x| is_picture(graph, x))
+}
+
 /// The quantization plan of a graph.
 pub(super) struct QuantizationPlan {
     /// The role of each node.
@@ -84,7 +93,14 @@ impl QuantizationPlan {
             }
         }
         let role = |node: &Node| {
-            let pad_of_zeros = |mode: &PadMode| !matches!(mode, PadMode::Constant(v) if *v != 0.0);
+            // The picture's scale is 1.
+            let is_integer = |value: f32| (-128.0..=127.0).contains(&value) && value.fract() == 0.0;
+            let pads_integers = |mode: &PadMode, x: ValueId| match *mode {
+                PadMode::Constant(value) if value != 0.0 => {
+                    is_integer(value) && is_picture(graph, x)
+                }
+                _ => true,
+            };
             let float = |&v: &ValueId| graph.value(v).element_type == ElementType::F32;
             if !node.inputs.iter().chain(&node.outputs).all(float) {
                 return Role::Float;
@@ -101,7 +117,7 @@ impl QuantizationPlan {
                 | Op::Tanh
                 | Op::Softplus
                 | Op::Softsign => Role::Activation,
-                Op::Pad(pad) if !pad_of_zeros(&pad.mode) => Role::Float,
+                Op::Pad(pad) if !pads_integers(&pad.mode, node.inputs[0]) => Role::Float,
                 op if (op.moves_elements() || matches!(op, Op::MaxPool(_)))
                     && node
                         .inputs

@@ -8,7 +8,7 @@ use crate::affine::{Affine, from_batch_normalization};
 
 /// The scale and shift along axis 1 that a node computes, and the value that it reads. `None` if
 /// the node computes anything else.
-fn affine_of(graph: &Graph, node: &Node) -> Option<(ValueId, Affine)> {
+pub(super) fn affine_of(graph: &Graph, node: &Node) -> Option<(ValueId, Affine)> {
     let affine = match node.op {
         Op::BatchNormalization { epsilon } => {
             let [x, scale, bias, mean, variance] = node.inputs[..] else {
@@ -71,7 +71,7 @@ fn per_channel(graph: &Graph, x: ValueId, c: ValueId) -> Option<Vec<f64>> {
 }
 
 /// A layer with constant weights: Conv, or Gemm in canonical form.
-struct Layer {
+pub(super) struct Layer {
     /// (M, C / groups, kernel) or (M, K).
     shape: Vec<usize>,
     weights: Vec<f32>,
@@ -81,7 +81,7 @@ struct Layer {
 }
 
 impl Layer {
-    fn of(graph: &Graph, node: &Node) -> Option<Self> {
+    pub(super) fn of(graph: &Graph, node: &Node) -> Option<Self> {
         let (groups, has_pads) = match &node.op {
             Op::Conv(conv) => (conv.groups, conv.pads != [0; 4]),
             Op::Gemm(gemm) if *gemm == CANONICAL => (1, false),
@@ -134,7 +134,7 @@ impl Layer {
     /// Folds `affine` on the layer's input into the layer. Padding adds zeros after the shift, so
     /// a shift cannot be folded into a layer with padding.
     #[allow(clippy::cast_possible_truncation)]
-    fn after(&mut self, affine: &Affine) -> Option<()> {
+    pub(super) fn after(&mut self, affine: &Affine) -> Option<()> {
         let inner = *self.shape.get(1)?;
         let shifts = affine.shift.iter().any(|&shift| shift != 0.0);
         if affine.scale.len() != inner * self.groups || (self.has_pads && shifts) {
@@ -158,7 +158,7 @@ impl Layer {
 
     /// Stores the weights and the bias in a node, and makes `x` the node's input.
     #[allow(clippy::cast_possible_truncation)]
-    fn store(self, graph: &mut Graph, index: usize, x: ValueId) -> Option<()> {
+    pub(super) fn store(self, graph: &mut Graph, index: usize, x: ValueId) -> Option<()> {
         let node = &graph.nodes[index];
         let name = graph.value(node.inputs[1]).name.clone();
         let bias_name = match node.inputs.get(2) {

@@ -367,3 +367,83 @@ fn a_fold_that_would_overflow_is_left_alone() {
     // The product overflows, but its sigmoid is 1: the nodes stay and compute the same.
     assert_eq!(n.simplified(&[y]), ["Mul", "Sigmoid", "Mul"]);
 }
+
+/// A normalization of pixels minus 128, whose channels `scales` and `shifts` are, before a padded
+/// convolution; with the channels last, behind a transposition.
+fn normalized(scales: &[f32; 3], shifts: &[f32; 3], last: bool) -> (Graph, Graph) {
+    let mut n = Net::new();
+    let mut y = match last {
+        true => n.input(&[1, 6, 7, 3]),
+        false => n.input(&[1, 3, 6, 7]),
+    };
+    if last {
+        let perm = vec![0, 3, 1, 2];
+        y = n.node(Op::Transpose { perm }, &[y]);
+    }
+    for (op, factors) in [(Op::Mul, scales), (Op::Add, shifts)] {
+        let name = n.name("c");
+        let tensor = Tensor::new([1, 3, 1, 1], factors.to_vec()).unwrap();
+        let constant = n.b.constant(name, tensor).unwrap();
+        y = n.node(op, &[y, constant]);
+    }
+    let y = n.conv(y, &[4, 3, 3, 3], 1, 1);
+    n.b.output("y", y).unwrap();
+    let graph = n.b.finish().unwrap();
+    let mut simple = simplify(&graph);
+    let picture = simple.inputs[0];
+    pad_with_pixels(&mut simple, picture);
+    simple.check().unwrap();
+    (graph, simple)
+}
+
+#[test]
+fn a_picture_is_padded_with_the_pixel_that_becomes_zero() {
+    // Values of 0 to 1, of -1 to 1 around the pixel 28, and with a factor for each channel.
+    for (scales, shifts, last, pixel) in [
+        ([1.0 / 255.0; 3], [128.0 / 255.0; 3], false, -128.0),
+        ([1.0 / 255.0; 3], [128.0 / 255.0; 3], true, -128.0),
+        ([-0.01; 3], [-1.0; 3], false, -100.0),
+        ([0.5, 1.0, 2.0], [3.5, 7.0, 14.0], true, -7.0),
+    ] {
+        let (graph, simple) = normalized(&scales, &shifts, last);
+        let pads = simple.nodes.iter().find_map(|node| match &node.op {
+            Op::Pad(pad) => Some(pad.mode),
+            _ => None,
+        });
+        assert_eq!(pads, Some(pilotage_graph::PadMode::Constant(pixel)));
+        let names: Vec<_> = simple.nodes.iter().map(|node| node.op.name()).collect();
+        assert_eq!(names[usize::from(last)..], ["Pad", "Conv"]);
+
+        let pixels = (0..126_u8).map(|i| f32::from(i.wrapping_mul(53)) - 128.0);
+        let shape = graph.value(graph.inputs[0]).shape.clone();
+        let picture = Tensor::new(shape, pixels.collect::<Vec<f32>>()).unwrap();
+        let expected = evaluate(&graph, std::slice::from_ref(&picture)).unwrap();
+        let found = evaluate(&simple, &[picture]).unwrap();
+        for (a, b) in expected[0]
+            .as_f32()
+            .unwrap()
+            .iter()
+            .zip(found[0].as_f32().unwrap())
+        {
+            assert!((a - b).abs() <= 1e-5 * a.abs().max(100.0), "{a} {b}");
+        }
+    }
+}
+
+#[test]
+fn a_picture_is_not_padded_where_no_pixel_becomes_zero_in_all_channels() {
+    for (scales, shifts) in [
+        ([1.0; 3], [0.5; 3]),
+        ([1.0; 3], [1.0, 1.0, 2.0]),
+        ([0.1; 3], [20.0; 3]),
+        ([0.0, 1.0, 1.0], [1.0; 3]),
+    ] {
+        let (_, simple) = normalized(&scales, &shifts, false);
+        let names: Vec<_> = simple.nodes.iter().map(|node| node.op.name()).collect();
+        assert_eq!(
+            names,
+            ["BatchNormalization", "Conv"],
+            "{scales:?} {shifts:?}"
+        );
+    }
+}
