@@ -28,9 +28,14 @@ pub enum Method {
 }
 
 impl Method {
-    /// The method that a recipe selects.
+    /// The method that a recipe selects, or the default.
     pub fn of(recipe: &CalibrationRecipe) -> Self {
-        match recipe.method {
+        Self::named(recipe.method.unwrap_or_default(), recipe)
+    }
+
+    /// This method, with the recipe's percentage.
+    pub(crate) fn named(method: CalibrationMethod, recipe: &CalibrationRecipe) -> Self {
+        match method {
             CalibrationMethod::MinMax => Self::MinMax,
             CalibrationMethod::Percentile => Self::Percentile(recipe.percentile),
             CalibrationMethod::Entropy => Self::Entropy,
@@ -57,6 +62,16 @@ pub struct Range {
     pub limit: f32,
     /// The observed distribution.
     pub histogram: Histogram,
+}
+
+impl Range {
+    /// The range of the same distribution by another method.
+    pub(crate) fn by(&self, method: Method) -> Self {
+        Self {
+            limit: method.limit(&self.histogram),
+            histogram: self.histogram.clone(),
+        }
+    }
 }
 
 impl Range {

@@ -33,7 +33,7 @@ use crate::model_file;
 use crate::network::Network;
 use crate::pixels::take_pixels;
 use crate::progress::{Run, Stage};
-use crate::recipe::{Precision, Recipe};
+use crate::recipe::{CalibrationMethod, Precision, Recipe};
 use crate::report::LayerReport;
 use crate::simplify::{pad_with_pixels, simplify};
 use crate::table::Tensors;
@@ -152,7 +152,7 @@ pub fn compile_run(
             Calibration {
                 method: match model.quantization {
                     Quantization::Own(_) => "the model's own scales",
-                    _ => settings.method.name(),
+                    _ => made.method.or(settings.method).unwrap_or_default().name(),
                 }
                 .to_owned(),
                 frames: calibration,
@@ -207,6 +207,8 @@ struct CompiledModel {
     trials: Vec<Trial>,
     kept_in_float: Vec<String>,
     layers: Vec<LayerReport>,
+    /// The method of calibration, if it is neither the recipe's nor the default.
+    method: Option<CalibrationMethod>,
     sections: BTreeMap<String, Vec<u8>>,
 }
 
@@ -412,7 +414,7 @@ impl Model {
         let frames = (calibration.to_vec(), held_back);
         let made = quantized::quantized(self, gate, frames, run)?;
         let model = made.graph.write();
-        let table = self.table(calibration, run)?;
+        let table = self.table(calibration, made.method, run)?;
         Ok(made.into_model(BTreeMap::from([
             ("model.qdq.onnx".to_owned(), model),
             ("calibration.cache".to_owned(), table.into_bytes()),
@@ -436,11 +438,16 @@ impl Model {
     }
 
     /// The calibration table of the original model, for trtexec.
-    fn table(&self, frames: &[&[u8]], run: Run<'_>) -> Result<String, CompileError> {
+    fn table(
+        &self,
+        frames: &[&[u8]],
+        method: Option<CalibrationMethod>,
+        run: Run<'_>,
+    ) -> Result<String, CompileError> {
         let Some(settings) = &self.recipe.calibration else {
             return Err(CompileError::NoFrames);
         };
-        let method = Method::of(settings);
+        let method = method.map_or(Method::of(settings), |it| Method::named(it, settings));
         let last = self.channels_last();
         let step = frames.len().div_ceil(TABLE_FRAMES).max(1);
         let frames: Vec<&[u8]> = frames.iter().copied().step_by(step).collect();

@@ -282,12 +282,14 @@ fn text(
     }
     if let Some(calibration) = &options.calibration {
         let frames = quoted(&calibration.frames.to_string_lossy());
-        let method = calibration.method.name();
         let _ = write!(
             text,
-            "\n[calibration]\nframes = {frames}\nmax_frames = {}\nmethod = \"{method}\"\n",
+            "\n[calibration]\nframes = {frames}\nmax_frames = {}\n",
             calibration.max_frames
         );
+        if let Some(method) = calibration.method {
+            let _ = writeln!(text, "method = \"{}\"", method.name());
+        }
     }
     text
 }

@@ -165,9 +165,10 @@ pub struct CalibrationRecipe {
     /// The largest number of frames; of more, this many are chosen evenly.
     #[serde(default = "max_frames")]
     pub max_frames: usize,
-    /// How a range is chosen from the observed values.
-    #[serde(default)]
-    pub method: CalibrationMethod,
+    /// How a range is chosen from the observed values. If absent, by the default, and by others if the
+    /// engine is too far from the model then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<CalibrationMethod>,
     /// For `percentile`: the share of values, in percent, that a range covers.
     #[serde(default = "percentile")]
     pub percentile: f64,
@@ -287,7 +288,7 @@ impl CalibrationRecipe {
         Self {
             frames,
             max_frames: max_frames(),
-            method: CalibrationMethod::default(),
+            method: None,
             percentile: percentile(),
             equalize: yes(),
             correct_biases: yes(),

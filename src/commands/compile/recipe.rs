@@ -284,7 +284,7 @@ fn set_calibration(
 ) -> anyhow::Result<()> {
     match calibration {
         Some(settings) => {
-            settings.method = options.method.unwrap_or(settings.method);
+            settings.method = options.method.or(settings.method);
             settings.max_frames = options.max_frames.unwrap_or(settings.max_frames);
         }
         None if options.method.is_some() => {

@@ -22,7 +22,7 @@ use crate::lower::{PortLayout, Weights, lower_weights};
 use crate::network::Network;
 use crate::progress::{Run, Stage};
 use crate::quantize::{Form, QuantizeOptions, layers, quantize, values};
-use crate::recipe::{LayerPrecision, Precision};
+use crate::recipe::{CalibrationMethod, LayerPrecision, Precision};
 use crate::report::{LayerReport, layer_reports};
 
 /// Maximum number of frames for bias correction, which runs the network once for every layer.
@@ -46,6 +46,8 @@ pub(super) struct Quantized {
     /// Layers that were kept in floating point to pass the gate.
     pub(super) kept_in_float: Vec<String>,
     pub(super) layers: Vec<LayerReport>,
+    /// The method of calibration, if it is neither the recipe's nor the default.
+    pub(super) method: Option<CalibrationMethod>,
 }
 
 impl Quantized {
@@ -58,6 +60,7 @@ impl Quantized {
             trials: self.trials,
             kept_in_float: self.kept_in_float,
             layers: self.layers,
+            method: self.method,
             sections,
         }
     }
@@ -67,6 +70,25 @@ impl Quantized {
 struct Sources {
     model: Rc<Calibrated>,
     equalized: Option<Rc<Calibrated>>,
+}
+
+impl Sources {
+    /// With the ranges of the same distributions by another method.
+    fn by(&self, method: Method) -> Self {
+        let by = |source: &Rc<Calibrated>| {
+            let ranges = source.ranges.iter();
+            Rc::new(Calibrated {
+                float: source.float.clone(),
+                ranges: ranges
+                    .map(|(&value, range)| (value, range.by(method)))
+                    .collect(),
+            })
+        };
+        Self {
+            model: by(&self.model),
+            equalized: self.equalized.as_ref().map(by),
+        }
+    }
 }
 
 /// One way to quantize a model, with its error against fp32.

@@ -234,5 +234,6 @@ pub(super) fn compiled(
         trials: Vec::new(),
         kept_in_float: Vec::new(),
         layers: reports,
+        method: None,
     })
 }

@@ -88,7 +88,7 @@ fn every_wish_is_in_the_recipe() {
     };
     let mut calibration = CalibrationRecipe::new("my \"frames\"".into());
     calibration.max_frames = 50;
-    calibration.method = crate::recipe::CalibrationMethod::Entropy;
+    calibration.method = Some(crate::recipe::CalibrationMethod::Entropy);
     let options = DraftOptions {
         meanings: vec![None, Some(Meaning::Steering)],
         precision: Precision::Int8,

@@ -74,7 +74,7 @@ fn precisions_below_fp32_need_frames() {
         let recipe = Recipe::parse("net.toml", &text).unwrap();
         assert_eq!(recipe.precision.name(), precision);
         let calibration = recipe.calibration.unwrap();
-        assert_eq!(calibration.method, CalibrationMethod::Mse);
+        assert_eq!(calibration.method, None);
         assert!(calibration.equalize && calibration.correct_biases);
     }
 }

@@ -18,6 +18,7 @@ use pilotage_graph::{ElementType, Graph, Node, Op, ReadOptions, float_weights, f
 use tempfile::TempDir;
 
 mod cache;
+mod calibration;
 
 /// The limits for the steering; the throttle has the defaults. Keras's form in 8 bits, with five ELUs
 /// after a padding, has three times the largest measured error.

@@ -7,12 +7,16 @@ use pilotage_engine::{GateResult, Trial};
 use pilotage_graph::Graph;
 
 use super::{Attempt, CPU_PLAN, Context, Quantized, Sources};
+use crate::calibrate::Method;
 use crate::compile::{CompileError, ModelError};
-use crate::recipe::OnGateFailure;
+use crate::recipe::{CalibrationMethod, OnGateFailure};
 use crate::report::LayerReport;
 
 /// Maximum number of layers that are named when the gate fails.
 const NAMED: usize = 3;
+/// The methods of calibration that are tried when the gate fails, if the recipe names none.
+const OTHER_METHODS: [CalibrationMethod; 2] =
+    [CalibrationMethod::Percentile, CalibrationMethod::MinMax];
 
 /// The search for the layers to keep in float.
 struct Search<'a> {
@@ -23,6 +27,8 @@ struct Search<'a> {
     /// The automatically kept layers that must be fp32, because float16's range or accuracy does
     /// not suffice.
     wide: BTreeSet<String>,
+    /// The method of calibration, if it is neither the recipe's nor the default.
+    method: Option<CalibrationMethod>,
 }
 
 /// An engine with some layers in float.
@@ -34,7 +40,8 @@ struct Candidate {
     results: Vec<GateResult>,
 }
 
-/// The best engine for `context`.
+/// The best engine for `context`. If it does not pass, and the recipe names no method of calibration,
+/// it is calibrated by others.
 ///
 /// With `"mixed"`, first the layer with the most noise is kept in float, then the next two, four and
 /// so on until the engine passes. Of the last of these, only as many stay in float as are needed.
@@ -46,8 +53,12 @@ pub(super) fn within_gate(context: &Context<'_>) -> Result<Quantized, CompileErr
         sources: context.sources(&asked)?,
         asked: asked.clone(),
         wide: BTreeSet::new(),
+        method: None,
     };
     let mut candidate = search.candidate(asked)?;
+    if !candidate.passes() {
+        candidate = search.otherwise_calibrated(candidate)?;
+    }
     let mut count = 1;
     while !candidate.passes() {
         let reports = context.reports(&candidate.best, &candidate.float_layers)?;
@@ -68,6 +79,32 @@ pub(super) fn within_gate(context: &Context<'_>) -> Result<Quantized, CompileErr
 }
 
 impl Search<'_> {
+    /// The candidate by the first method of calibration with which it passes; `failing` if there is
+    /// none.
+    fn otherwise_calibrated(&mut self, failing: Candidate) -> Result<Candidate, CompileError> {
+        let settings = self.context.model.recipe.calibration.as_ref();
+        let Some(settings) = settings.filter(|it| it.method.is_none()) else {
+            return Ok(failing);
+        };
+        for method in OTHER_METHODS {
+            let other = self.sources.by(Method::named(method, settings));
+            let first = std::mem::replace(&mut self.sources, other);
+            let mut tried = self.candidate(failing.float_layers.clone())?;
+            if tried.passes() {
+                tried.trials.push(Trial {
+                    name: format!("calibration by {}", method.name()),
+                    before: failing.best.error.min(f64::MAX),
+                    after: tried.best.error.min(f64::MAX),
+                    kept: true,
+                });
+                self.method = Some(method);
+                return Ok(tried);
+            }
+            self.sources = first;
+        }
+        Ok(failing)
+    }
+
     /// The candidate that keeps the layers of `some` and `more` in float.
     fn with(
         &mut self,
@@ -147,6 +184,7 @@ impl Search<'_> {
             plan: self.context.plan(&candidate.best.graph)?,
             kept_in_float: kept.collect(),
             layers: (self.context).reports(&candidate.best, &candidate.float_layers)?,
+            method: self.method,
             graph: candidate.exported,
             units: candidate.best.units,
             results: candidate.results,
