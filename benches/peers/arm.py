@@ -50,7 +50,7 @@ def run(engine, precision, inferences, folder):
     for index in range(count):
         place(index)
         infer()
-        answers.append(np.array(answer(), np.float64).ravel().tolist())
+        answers.append(runners.flat(answer()))
     for _ in range(inferences):
         infer()
     print(json.dumps({"answers": answers}))

@@ -17,7 +17,9 @@ use clap::{Args, Parser};
 use pilotage::pilot::Decoder;
 use pilotage_compiler::{Frames, Recipe};
 use pilotage_config::Source;
-use pilotage_engine::{Bundle, CpuEngine, CpuOptions, ElementType, Engine, TensorMut, TensorRef};
+use pilotage_engine::{
+    AxisOrder, Bundle, CpuEngine, CpuOptions, ElementType, Engine, Port, TensorMut, TensorRef,
+};
 use pilotage_vehicle::Time;
 use pilotage_vision::{FrameView, Layout, PixelFormat, Preprocess, Vision};
 
@@ -138,59 +140,96 @@ fn write_frames(recipe: &Path, folder: &Path, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Times the engine on inputs that pilotage-vision computes from pixels.u8.
+/// Times the engine on inputs that pilotage-vision computes from pixels.u8. Inputs that do not consist
+/// of pictures, such as states and measured numbers, are 0.
 fn time_engine(options: &Engines) -> Result<String> {
     let (bundle, mut engine) = load(options)?;
     let preprocess: Preprocess = serde_json::from_value(bundle.manifest.preprocessing)?;
     let (mut vision, size) = uncropped(&preprocess)?;
     let bytes = fs::read(&options.frames).with_context(|| path_text(&options.frames))?;
-    let pixels = bytes.chunks_exact(vision.output_len());
-    check_frames(options, pixels.len())?;
+    let frames = bytes
+        .chunks_exact(vision.output_len())
+        .map(|pixels| {
+            let view = view(PixelFormat::Rgb8, size, pixels);
+            let inputs = engine.inputs().iter();
+            inputs.map(|port| filled(port, &mut vision, view)).collect()
+        })
+        .collect::<Result<Vec<Vec<Input>>>>()?;
+    check_frames(options, frames.len())?;
     let description = engine.describe();
-    let mut answer = [0.0; 2];
-    let [input] = engine.inputs() else {
-        bail!(
-            "the engine must have one input, not {}",
-            engine.inputs().len()
-        );
-    };
-    let element_type = input.element_type;
-    match element_type {
-        ElementType::F32 => {
-            let mut frames = vec![vec![0.0; vision.output_len()]; pixels.len()];
-            for (pixels, frame) in pixels.zip(&mut frames) {
-                vision.run(view(PixelFormat::Rgb8, size, pixels), frame)?;
-            }
-            timing::measured(&description, frames.len(), options.count, |frame| {
-                infer(&mut engine, TensorRef::F32(&frames[frame]), &mut answer)?;
-                Ok(answer)
-            })
+    let outputs: Vec<_> = engine.outputs().iter().map(named).collect();
+    let inputs: Vec<Vec<_>> = frames
+        .iter()
+        .map(|inputs| inputs.iter().map(Input::tensor).collect())
+        .collect();
+    let mut answers: Vec<Vec<f32>> = outputs.iter().map(|(_, size)| vec![0.0; *size]).collect();
+    timing::measured(
+        &description,
+        &outputs,
+        frames.len(),
+        options.count,
+        |frame, all| {
+            let mut tensors: Vec<_> = answers.iter_mut().map(|own| TensorMut::F32(own)).collect();
+            engine.infer(&inputs[frame], &mut tensors)?;
+            all.clear();
+            answers.iter().for_each(|answer| all.extend(answer));
+            Ok(())
+        },
+    )
+}
+
+/// The values of one input of an engine.
+enum Input {
+    Float(Vec<f32>),
+    Integer(Vec<i8>),
+}
+
+impl Input {
+    fn tensor(&self) -> TensorRef<'_> {
+        match self {
+            Self::Float(values) => TensorRef::F32(values),
+            Self::Integer(values) => TensorRef::I8(values),
         }
-        ElementType::I8 => {
-            let mut frames = vec![vec![0; vision.output_len()]; pixels.len()];
-            for (pixels, frame) in pixels.zip(&mut frames) {
-                vision.run_i8(view(PixelFormat::Rgb8, size, pixels), frame)?;
-            }
-            timing::measured(&description, frames.len(), options.count, |frame| {
-                infer(&mut engine, TensorRef::I8(&frames[frame]), &mut answer)?;
-                Ok(answer)
-            })
-        }
-        other => bail!("the engine's input must be f32 or i8, not {other:?}"),
     }
 }
 
-/// Runs an engine whose two numbers are one output or two.
-fn infer(engine: &mut CpuEngine, input: TensorRef<'_>, answer: &mut [f32; 2]) -> Result<()> {
-    match engine.outputs().len() {
-        1 => engine.infer(&[input], &mut [TensorMut::F32(answer)])?,
-        _ => {
-            let (first, second) = answer.split_at_mut(1);
-            let outputs = &mut [TensorMut::F32(first), TensorMut::F32(second)];
-            engine.infer(&[input], outputs)?
+/// The frame as often as the input has pictures; zeros if it has none.
+fn filled(port: &Port, vision: &mut Vision, frame: FrameView<'_>) -> Result<Input> {
+    let picture = vision.output_len();
+    let is_pictures = port.shape.len() >= 4 && port.len() % picture == 0;
+    let copies = if is_pictures { port.len() / picture } else { 0 };
+    Ok(match port.element_type {
+        ElementType::F32 if copies > 0 => {
+            let mut values = vec![0.0; picture];
+            vision.run(frame, &mut values)?;
+            Input::Float(repeated(port, &values, copies))
         }
-    };
-    Ok(())
+        ElementType::I8 if copies > 0 => {
+            let mut values = vec![0; picture];
+            vision.run_i8(frame, &mut values)?;
+            Input::Integer(repeated(port, &values, copies))
+        }
+        ElementType::F32 => Input::Float(vec![0.0; port.len()]),
+        other => bail!(
+            "the input `{}` must be f32, or pictures in i8, not {other:?}",
+            port.name
+        ),
+    })
+}
+
+/// The picture several times: one after the other, or along the channels if these are innermost.
+fn repeated<T: Copy>(port: &Port, picture: &[T], copies: usize) -> Vec<T> {
+    match port.shape[..] {
+        [_, _, _, channels] if port.layout == AxisOrder::Nhwc && copies > 1 => {
+            let pixels = picture.chunks_exact(channels / copies);
+            pixels.flat_map(|pixel| pixel.repeat(copies)).collect()
+        }
+        _ => picture.repeat(copies),
+    }
+}
+
+fn named(port: &Port) -> (String, usize) {
+    (port.name.clone(), port.len())
 }
 
 /// Times the steps of the pilot: conversion of a frame to the engine's INT8 input, inference, and
@@ -210,15 +249,24 @@ fn time_camera(options: &Engines, format: &str, vision_only: bool) -> Result<Str
     let description = engine.describe();
     let mut input = vec![0_i8; vision.output_len()];
     let mut answer = [0.0; 2];
-    timing::measured(&description, frames.len(), options.count, |frame| {
-        vision.run_i8(view(format, CAMERA, frames[frame]), &mut input)?;
-        if !vision_only {
-            let input = TensorRef::I8(&input);
-            engine.infer(&[input], &mut [TensorMut::F32(&mut answer)])?;
-        }
-        let _ = std::hint::black_box(decoder.decode(&answer));
-        Ok(answer)
-    })
+    let outputs: Vec<_> = engine.outputs().iter().map(named).collect();
+    timing::measured(
+        &description,
+        &outputs,
+        frames.len(),
+        options.count,
+        |frame, all| {
+            vision.run_i8(view(format, CAMERA, frames[frame]), &mut input)?;
+            if !vision_only {
+                let input = TensorRef::I8(&input);
+                engine.infer(&[input], &mut [TensorMut::F32(&mut answer)])?;
+            }
+            let _ = std::hint::black_box(decoder.decode(&answer));
+            all.clear();
+            all.extend(answer);
+            Ok(())
+        },
+    )
 }
 
 /// The conversion without a crop, for frames that are already cropped and resized, and their size.

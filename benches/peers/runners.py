@@ -56,12 +56,11 @@ def session(folder, precision, threads):
 
 def onnxruntime(folder, precision, threads):
     run = session(folder, precision, threads)
-    [image] = run.get_inputs()
-    inputs = in_layout(frames(folder, ONNX[precision][1]), image.shape)
     bindings = []
-    for frame in inputs:
+    for frame in frames(folder, ONNX[precision][1]):
         binding = run.io_binding()
-        binding.bind_cpu_input(image.name, frame)
+        for value in run.get_inputs():
+            binding.bind_cpu_input(value.name, filled(frame, value.shape))
         for output in run.get_outputs():
             binding.bind_output(output.name, "cpu")
         bindings.append(binding)
@@ -73,18 +72,20 @@ def onnxruntime(folder, precision, threads):
     def infer():
         run.run_with_iobinding(binding)
 
-    return place, infer, lambda: joined(binding.copy_outputs_to_cpu())
+    names = [output.name for output in run.get_outputs()]
+    return place, infer, lambda: dict(zip(names, binding.copy_outputs_to_cpu()))
 
 
-def in_layout(inputs, shape):
-    """The frames, with the channels behind if the model wants them there."""
-    behind = len(shape) == 4 and shape[3] == 3
-    return [np.ascontiguousarray(frame.transpose(0, 2, 3, 1)) if behind else frame
-            for frame in inputs]
-
-
-def joined(answers):
-    return np.concatenate([np.ravel(answer) for answer in answers])
+def filled(frame, shape):
+    """An input of this shape. One that consists of pictures gets the frame in its layout, as often
+    as it has pictures; another one, such as a state or a measured number, is zero."""
+    shape = [size if isinstance(size, int) else 1 for size in shape]  # An open size is the batch.
+    behind = len(shape) > 3 and shape[-1] == frame.shape[1]
+    frame = frame.transpose(0, 2, 3, 1) if behind else frame
+    pictures, rest = divmod(int(np.prod(shape)), frame.size)
+    if len(shape) < 4 or rest or not pictures:
+        return np.zeros(shape, frame.dtype)
+    return np.tile(frame.ravel(), pictures).reshape(shape)
 
 
 def openvino(folder, precision, threads):
@@ -101,11 +102,12 @@ def openvino(folder, precision, threads):
     model, kind = ONNX[precision]
     compiled = openvino.Core().compile_model(str(folder / model), "CPU", settings)
     request = compiled.create_infer_request()
-    inputs = in_layout(frames(folder, kind), list(compiled.input(0).partial_shape.to_shape()))
-    tensors = [openvino.Tensor(frame) for frame in inputs]
+    tensors = [[openvino.Tensor(filled(frame, list(value.partial_shape.to_shape())))
+                for value in compiled.inputs] for frame in frames(folder, kind)]
 
     def place(index):
-        request.set_input_tensor(tensors[index])
+        for number, tensor in enumerate(tensors[index]):
+            request.set_input_tensor(number, tensor)
 
     # The `infer` of InferRequest does the same with more Python code.
     run = super(type(request), request).infer
@@ -114,7 +116,9 @@ def openvino(folder, precision, threads):
         run({}, True, False)
         return request.latency * 1e3
 
-    return place, infer, lambda: joined(tensor.data for tensor in request.output_tensors)
+    names = [value.any_name for value in compiled.outputs]
+    return place, infer, lambda: {name: tensor.data for name, tensor
+                                  in zip(names, request.output_tensors)}
 
 
 def litert(folder, precision, threads):
@@ -123,14 +127,27 @@ def litert(folder, precision, threads):
     # By default the interpreter delegates everything to XNNPACK.
     interpreter = Interpreter(str(folder / f"{precision}.tflite"), num_threads=threads)
     interpreter.allocate_tensors()
-    image = interpreter.tensor(interpreter.get_input_details()[0]["index"])
-    answer = interpreter.get_output_details()[0]["index"]
-    inputs = [frame.transpose(0, 2, 3, 1) for frame in frames(folder, KINDS[precision])]
+    outputs = interpreter.get_output_details()
+    tensors, inputs = [], []
+    for value in interpreter.get_input_details():
+        tensors.append(interpreter.tensor(value["index"]))
+        inputs.append([quantized_for(value, filled(frame, list(value["shape"])))
+                       for frame in frames(folder, KINDS.get(precision, "float32"))])
 
     def place(index):
-        image()[...] = inputs[index]
+        for tensor, values in zip(tensors, inputs):
+            tensor()[...] = values[index]
 
-    return place, interpreter.invoke, lambda: interpreter.get_tensor(answer)
+    return place, interpreter.invoke, lambda: {
+        value["name"]: interpreter.get_tensor(value["index"]) for value in outputs}
+
+
+def quantized_for(value, floats):
+    """Float values in the type of LiteRT's input; others unchanged."""
+    if floats.dtype == value["dtype"]:
+        return floats
+    scale, zero = value["quantization"]
+    return np.clip(np.round(floats / scale) + zero, -128, 127).astype(value["dtype"])
 
 
 def ncnn(folder, precision, threads):
@@ -158,7 +175,7 @@ def ncnn(folder, precision, threads):
         extractor.input("image", mat)
         _, found = extractor.extract("controls")
 
-    return place, infer, lambda: np.array(found)
+    return place, infer, lambda: {"controls": np.array(found)}
 
 
 def camera(folder, layout, threads, engine=True, area=False, whole=False):
@@ -198,7 +215,8 @@ def camera(folder, layout, threads, engine=True, area=False, whole=False):
         if engine:
             run.run_with_iobinding(binding)
 
-    return place, infer, lambda: binding.copy_outputs_to_cpu()[0] if engine else np.zeros(2)
+    return place, infer, lambda: {
+        "controls": binding.copy_outputs_to_cpu()[0] if engine else np.zeros(2)}
 
 
 def opencv(folder, layout, threads):
@@ -230,7 +248,8 @@ def main():
     for index in range(FRAMES):
         place(index)
         infer()
-        answers.append(np.array(answer(), np.float64).ravel().tolist())
+        found = answer()
+        answers.append(flat(found))
     micros = []
     gc.disable()
     for index in range(-(count // 10), count):
@@ -240,8 +259,14 @@ def main():
         if index >= 0:
             micros.append(own or (time.perf_counter() - start) * 1e6)
     micros.sort()
-    found = {f"{name}_us": micros[int((count - 1) * share)] for name, share in QUANTILES.items()}
-    print(json.dumps({"engine": peer, **found, "answers": answers}))
+    times = {f"{name}_us": micros[int((count - 1) * share)] for name, share in QUANTILES.items()}
+    sizes = [[name, int(np.size(values))] for name, values in found.items()]
+    print(json.dumps({"engine": peer, **times, "outputs": sizes, "answers": answers}))
+
+
+def flat(found):
+    """The outputs' numbers, one after the other."""
+    return [float(number) for values in found.values() for number in np.ravel(values)]
 
 
 if __name__ == "__main__":

@@ -23,10 +23,13 @@ pub struct Options {
     /// camera
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
-    /// Compare on these networks instead of the shipped one, with ONNX Runtime and OpenVINO: ONNX files
-    /// with a picture as input and two numbers as outputs
+    /// Compare on these networks instead of the shipped one, with ONNX Runtime, OpenVINO and LiteRT: ONNX
+    /// files with a picture as input and two numbers as outputs, or with a recipe NETWORK.toml beside
     #[arg(long, value_name = "NETWORK.onnx", num_args = 1.., conflicts_with = "only")]
     models: Vec<PathBuf>,
+    /// With --models: the numbers of threads
+    #[arg(long, value_name = "N", num_args = 1.., requires = "models")]
+    threads: Vec<usize>,
     /// Write all results, the machine and the versions to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -88,8 +91,14 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
             peers = options
                 .models
                 .iter()
-                .fold(peers, |peers, model| peers.path(model))
+                .fold(peers.arg("--models"), |peers, model| peers.path(model))
         }
+    }
+    if !options.threads.is_empty() {
+        peers = peers.arg("--threads");
+    }
+    for threads in &options.threads {
+        peers = peers.arg(threads.to_string());
     }
     if !options.only.is_empty() {
         peers = peers.arg("--only");

@@ -57,11 +57,18 @@ fn with_rten(model: &Path, frames: &Frames, threads: usize, count: usize) -> Res
         Frames::Float(values) => views(values),
         Frames::Int8(quantized) => views(quantized),
     };
-    timing::measured("rten", views.len(), count, |frame| {
+    timing::measured("rten", &outputs(), views.len(), count, |frame, all| {
         let answer: Value = model.run_one(views[frame].clone(), Some(options.clone()))?;
         let answer: NdTensor<f32, 2> = answer.try_into()?;
-        Ok::<_, anyhow::Error>([answer[[0, 0]], answer[[0, 1]]])
+        all.clear();
+        all.extend([answer[[0, 0]], answer[[0, 1]]]);
+        Ok::<_, anyhow::Error>(())
     })
+}
+
+/// The shipped network's only output.
+fn outputs() -> [(String, usize); 1] {
+    [("controls".to_owned(), 2)]
 }
 
 fn views<'a, T>(frames: &'a [T]) -> Vec<ValueOrView<'a>>
@@ -88,11 +95,13 @@ fn with_tract(model: &Path, frames: &Frames, threads: usize, count: usize) -> Re
     };
     // The state reuses its memory in every run.
     let mut state = model.spawn()?;
-    timing::measured("tract", tensors.len(), count, |frame| {
+    timing::measured("tract", &outputs(), tensors.len(), count, |frame, all| {
         let answer = state.run(tvec!(tensors[frame].clone()))?;
         let answer = answer.first().context("no output")?;
         let answer = answer.to_plain_array_view::<f32>()?;
-        Ok::<_, anyhow::Error>([answer[[0, 0]], answer[[0, 1]]])
+        all.clear();
+        all.extend([answer[[0, 0]], answer[[0, 1]]]);
+        Ok::<_, anyhow::Error>(())
     })
 }
 
