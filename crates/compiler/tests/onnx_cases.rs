@@ -3,7 +3,8 @@
 //! `write_onnx_cases.py` writes the cases to files (`cargo xtask test --install` runs it). In
 //! scope are all cases whose operators the reader supports and whose floating-point tensors are
 //! float32. Not in scope are 3-D ConvTranspose, BatchNormalization and Dropout in
-//! training mode, Resize that is cubic, antialiased or a crop, and tensors without elements.
+//! training mode, Resize that is cubic, antialiased or a crop, GridSample that is cubic or of volumes, and tensors
+//! without elements.
 //!
 //! Inputs that must be constant here (weights, statistics of normalization, shapes, axes, limits:
 //! see [`needs_constant`]) are bound when the model is read. Each case runs as read and
@@ -64,14 +65,13 @@ struct Output {
     element_type: String,
 }
 
-/// Operators that the reader supports only on bools that are constants. They have no case of
-/// float32.
-const ONLY_CONSTANT: [&str; 4] = ["And", "Not", "Or", "Xor"];
+/// Operators of bools, which have no case of float32.
+const OF_BOOLS: [&str; 4] = ["And", "Not", "Or", "Xor"];
 
 /// Whether an operator's input must be known at compile time.
 fn needs_constant(operator: &str, position: usize) -> bool {
     match operator {
-        "ConstantOfShape" | "Mod" | "Range" | "ReduceProd" | "Trilu" => true,
+        "ConstantOfShape" | "Mod" | "Range" | "ReduceProd" => true,
         "BatchNormalization" | "Clip" | "Conv" | "ConvTranspose" | "DequantizeLinear"
         | "Dropout" | "Expand" | "Gather" | "Pad" | "QuantizeLinear" | "ReduceL1" | "ReduceL2"
         | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax" | "ReduceMean" | "ReduceMin"
@@ -82,6 +82,8 @@ fn needs_constant(operator: &str, position: usize) -> bool {
         // Scales and zero points; and the weights of the convolution.
         "QLinearMatMul" => ![0, 3].contains(&position),
         "QLinearConv" => position > 0,
+        "CumSum" | "GatherND" | "GridSample" | "OneHot" | "ScatterElements" | "ScatterND"
+        | "Trilu" => position == 1,
         "If" | "Where" => position == 0,
         "RotaryEmbedding" => position == 3,
         "Loop" => position < 2,
@@ -270,7 +272,7 @@ fn onnx_cases_run_or_are_listed_with_a_reason() {
         )
     });
     let mut operators: Vec<&str> = serde_json::from_str(&operators).unwrap();
-    operators.extend(ONLY_CONSTANT);
+    operators.extend(OF_BOOLS);
     operators.sort_unstable();
     assert_eq!(
         operators, SUPPORTED_OPERATORS,

@@ -9,8 +9,8 @@ under simple. Models under real and light are left out, because their weights or
 inputs would have to be downloaded.
 
 A case is written only if all its operators are in OPERATORS, all its tensors have
-elements and a type in TYPES, at least one tensor is float32, and no Resize is cubic,
-antialiased or a crop. OUT/operators.json contains
+elements and a type in TYPES, at least one tensor is float32, no Resize is cubic,
+antialiased or a crop, and no GridSample is cubic or of volumes. OUT/operators.json contains
 OPERATORS. The test compares them with the operators that the reader supports.
 
 OUT/NAME/ contains
@@ -41,17 +41,18 @@ from onnx.backend.test.case.node import collect_testcases
 FIRST_OPSET, LAST_OPSET = 9, 28
 # The operators in pilotage_graph::SUPPORTED_OPERATORS, except And, Not, Or and Xor.
 OPERATORS = """
-Abs Acos Acosh Add ArgMax ArgMin Asin Asinh Atan Atanh Attention AveragePool BatchNormalization
-Cast Ceil Celu Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh DepthToSpace
-DequantizeLinear Div Dropout Einsum Elu Equal Erf Exp Expand Flatten Floor GRU Gather Gelu Gemm
-GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish
-Identity If InstanceNormalization LSTM LayerNormalization LeakyRelu Less LessOrEqual Log
-LogSoftmax Loop LpNormalization MatMul Max MaxPool Mean MeanVarianceNormalization Min Mish Mod Mul
-Neg PRelu Pad Pow QLinearConv QLinearMatMul QuantizeLinear RMSNormalization RNN Range Reciprocal
-ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
-ReduceSumSquare Relu Reshape Resize ReverseSequence RotaryEmbedding Round Scan Selu Shape Sigmoid
-Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Swish
-Tan Tanh Tile Transpose Trilu Unsqueeze Upsample Where
+Abs Acos Acosh Add ArgMax ArgMin Asin Asinh Atan Atanh Attention AveragePool BatchNormalization Cast
+Ceil Celu Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum DepthToSpace
+DequantizeLinear Div Dropout Einsum Elu Equal Erf Exp Expand Flatten Floor GRU Gather GatherElements
+GatherND Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GridSample
+GroupNormalization HardSigmoid HardSwish Hardmax Identity If InstanceNormalization IsNaN LRN LSTM
+LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax Loop LpNormalization MatMul Max MaxPool
+Mean MeanVarianceNormalization Min Mish Mod Mul Neg OneHot PRelu Pad Pow QLinearConv QLinearMatMul
+QuantizeLinear RMSNormalization RNN Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp
+ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize
+ReverseSequence RotaryEmbedding Round Scan ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign
+Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Swish Tan Tanh
+ThresholdedRelu Tile Transpose Trilu Unsqueeze Upsample Where
 """.split()
 # Element types that a case may have; cases with other types are not float32 cases.
 TYPES = {"float32": "<f4", "int64": "<i8", "int32": "<i4", "uint8": "u1", "int8": "i1", "bool": "u1"}
@@ -139,6 +140,8 @@ def write(folder, name, model, data_sets, rtol, atol):
         return 0
     if any(x.size == 0 for x in flat) or any(resizes_otherwise(node) for node in graph.node):
         return 0
+    if any(node.op_type == "GridSample" for node in graph.node) and flat[0].ndim != 4:
+        return 0
 
     model = in_range(model)
     graph = model.graph
@@ -173,8 +176,10 @@ def write(folder, name, model, data_sets, rtol, atol):
 
 
 def resizes_otherwise(node):
-    """Whether a node is a Resize of a kind that is not in scope."""
+    """Whether a node is a Resize or a GridSample of a kind that is not in scope."""
     given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    if node.op_type == "GridSample":
+        return given.get("mode") in (b"cubic", b"bicubic")
     return node.op_type == "Resize" and (
         given.get("mode") == b"cubic"
         or given.get("antialias", 0) != 0

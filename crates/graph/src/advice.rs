@@ -10,13 +10,9 @@ pub(crate) fn advice(operator: &str, domain: &str) -> &'static str {
         ("ai.onnx", _) if crate::SUPPORTED_OPERATORS.contains(&operator) => {
             "that opset does not have it: export again with a newer opset_version"
         }
-        ("ai.onnx", "CumSum" | "ScatterND" | "ScatterElements" | "GatherND" | "GatherElements") => {
-            "write it with slices, stack and cat"
+        ("ai.onnx", "NonMaxSuppression" | "TopK" | "NonZero" | "Unique" | "Compress") => {
+            "export the network without the steps after it"
         }
-        (
-            "ai.onnx",
-            "NonMaxSuppression" | "TopK" | "NonZero" | "Unique" | "OneHot" | "Compress",
-        ) => "export the network without the steps after it",
         (
             "ai.onnx",
             "Bernoulli" | "Multinomial" | "RandomNormal" | "RandomNormalLike" | "RandomUniform"

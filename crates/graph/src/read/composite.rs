@@ -5,13 +5,17 @@ mod activations;
 mod attention;
 mod einsum;
 mod emit;
+mod logic;
 mod movement;
 mod normalization;
+mod one_hot;
 mod quantized;
 mod recurrent;
 mod reductions;
 mod resize;
 mod rotary;
+mod sampling;
+mod selection;
 mod transposed;
 mod volumes;
 mod windows;
@@ -24,20 +28,28 @@ use crate::{ElementType, Graph, Op, OpError, Tensor, TensorData, TensorType, Val
 /// The operators that always become nodes of other operators.
 #[cfg(test)]
 pub(crate) const OPERATORS: &[&str] = &[
+    "And",
     "ArgMax",
     "ArgMin",
     "Attention",
     "Celu",
     "ConvTranspose",
+    "CumSum",
     "DepthToSpace",
     "Einsum",
     "Expand",
-    "Gelu",
     "GRU",
+    "GatherElements",
+    "GatherND",
+    "Gelu",
     "GlobalMaxPool",
+    "GridSample",
     "GroupNormalization",
     "HardSwish",
+    "Hardmax",
     "InstanceNormalization",
+    "IsNaN",
+    "LRN",
     "LSTM",
     "LayerNormalization",
     "LogSoftmax",
@@ -46,6 +58,9 @@ pub(crate) const OPERATORS: &[&str] = &[
     "MeanVarianceNormalization",
     "Mish",
     "Neg",
+    "Not",
+    "OneHot",
+    "Or",
     "PRelu",
     "QLinearConv",
     "QLinearMatMul",
@@ -60,12 +75,18 @@ pub(crate) const OPERATORS: &[&str] = &[
     "Resize",
     "ReverseSequence",
     "RotaryEmbedding",
+    "ScatterElements",
+    "ScatterND",
     "Selu",
+    "Shrink",
     "SpaceToDepth",
     "Sum",
     "Swish",
+    "ThresholdedRelu",
     "Tile",
+    "Trilu",
     "Upsample",
+    "Xor",
 ];
 
 /// A value while nodes are added: a value of the graph, or an index in a [`Recipe`].
@@ -137,6 +158,7 @@ fn compose(
 ) -> Option<Result<Vec<Source>, OpError>> {
     let rank = site.value(0).map(|value| value.shape.len());
     let one = match operator {
+        "And" | "Or" | "Xor" => logic::of_two(c, site, operator),
         "ArgMax" => reductions::arg(c, site, true),
         "ArgMin" => reductions::arg(c, site, false),
         "AveragePool" | "MaxPool" if rank == Some(3) => windows::pool(c, site, operator),
@@ -147,12 +169,30 @@ fn compose(
         "GlobalAveragePool" if rank != Some(4) => windows::global(c, site, operator),
         "GlobalMaxPool" => windows::global(c, site, operator),
         "ConvTranspose" => transposed::conv_transpose(c, site),
+        "CumSum" if site.opset >= 11 => reductions::cumulative_sum(c, site),
         "DepthToSpace" => movement::depth_to_space(c, site),
         "SpaceToDepth" => movement::space_to_depth(c, site),
         "Expand" => movement::expand(c, site),
-        "Gather" => movement::gather(c, site),
+        "Gather" if is_constant(site, 1) => movement::gather(c, site),
+        "Gather" => one_hot::gather(c, site),
+        "GatherElements" if site.opset >= 11 && is_constant(site, 1) => {
+            selection::gather_elements(c, site)
+        }
+        "GatherElements" if site.opset >= 11 => one_hot::gather_elements(c, site),
+        "GatherND" if site.opset >= 11 => selection::gather_nd(c, site),
+        "GridSample" if site.opset >= 16 => sampling::grid_sample(c, site),
+        "Hardmax" => one_hot::hardmax(c, site),
+        "IsNaN" => logic::is_nan(c, site),
+        "LRN" => normalization::local_response(c, site),
+        "Not" => logic::not(c, site),
+        "OneHot" => one_hot::one_hot(c, site),
         "ReverseSequence" if site.opset >= 10 => movement::reverse_sequence(c, site),
+        "ScatterElements" if site.opset >= 11 => selection::scatter_elements(c, site),
+        "ScatterND" if site.opset >= 11 => selection::scatter_nd(c, site),
+        "Shrink" => activations::shrink(c, site),
+        "ThresholdedRelu" if site.opset >= 10 => activations::thresholded_relu(c, site),
         "Tile" => movement::tile(c, site),
+        "Trilu" if site.opset >= 14 => logic::triangle(c, site),
         "Resize" if site.opset >= 10 => resize::resize(c, site),
         "Upsample" if site.opset < 10 => resize::upsample(c, site),
         "Celu" if site.opset >= 12 => activations::celu(c, site),
@@ -191,6 +231,11 @@ fn compose(
         _ => return None,
     };
     Some(one.map(|result| vec![result]))
+}
+
+/// Whether an input is a constant, or missing.
+fn is_constant(site: &Site<'_>, i: usize) -> bool {
+    site.value(i).is_none_or(|value| value.constant.is_some())
 }
 
 /// Gather of a constant by constant indices. `None` if one of them is not a constant.

@@ -15,33 +15,29 @@ use crate::{OpError, Tensor, TensorData};
 /// The operators that are read only if their result is a constant.
 #[cfg(test)]
 pub(crate) const OPERATORS: &[&str] = &[
-    "And",
     "ConstantOfShape",
     "Mod",
-    "Not",
-    "Or",
     "Range",
     "ReduceProd",
     "Shape",
     "Size",
-    "Trilu",
-    "Xor",
 ];
 
 /// Reads a node whose output is a constant. `None` for all other nodes.
 pub(super) fn read(operator: &str, site: &mut Site<'_>) -> Option<Result<Tensor, OpError>> {
     match operator {
-        "And" | "Or" | "Xor" => Some(logic(operator, site)),
+        "And" | "Or" | "Xor" => logic(operator, site),
         "ConstantOfShape" => Some(constant_of_shape(site)),
         "Expand" => expanded(site),
         "Gather" => composite::gather_of_constant(site),
         "Mod" => Some(sizes::modulo(site)),
-        "Not" => Some(not(site)),
+        "CumSum" => sizes::cumulative_sum(site),
+        "Not" => not(site),
         "Range" => Some(range(site)),
         "ReduceProd" => Some(sizes::product(site)),
         "Shape" => Some(shape(site)),
         "Size" => Some(size(site)),
-        "Trilu" => Some(triangle(site)),
+        "Trilu" => triangle(site),
         _ => None,
     }
 }
@@ -193,50 +189,46 @@ fn range(site: &mut Site<'_>) -> Result<Tensor, OpError> {
     }
 }
 
-fn logic(operator: &str, site: &Site<'_>) -> Result<Tensor, OpError> {
-    site.at_most(2, "2")?;
-    let (a, b) = (bools(site, 0, "A")?, bools(site, 1, "B")?);
-    let shape = broadcast(a.shape(), b.shape())?;
-    site.fits(&shape)?;
-    let (TensorData::Bool(a), TensorData::Bool(b)) = (
-        crate::fold::broadcast(a, &shape),
-        crate::fold::broadcast(b, &shape),
-    ) else {
-        return tensor(shape, Vec::<bool>::new());
+/// The logic of two constants. `None` if one of them is not a constant of bools.
+fn logic(operator: &str, site: &Site<'_>) -> Option<Result<Tensor, OpError>> {
+    let (a, b) = (bools(site, 0)?, bools(site, 1)?);
+    let combined = || {
+        site.at_most(2, "2")?;
+        let shape = broadcast(a.shape(), b.shape())?;
+        site.fits(&shape)?;
+        let (TensorData::Bool(a), TensorData::Bool(b)) = (
+            crate::fold::broadcast(a, &shape),
+            crate::fold::broadcast(b, &shape),
+        ) else {
+            return tensor(shape, Vec::<bool>::new());
+        };
+        let pairs = a.into_iter().zip(b).map(|(a, b)| match operator {
+            "And" => a && b,
+            "Or" => a || b,
+            _ => a != b,
+        });
+        tensor(shape, pairs.collect::<Vec<bool>>())
     };
-    let pairs = a.into_iter().zip(b).map(|(a, b)| match operator {
-        "And" => a && b,
-        "Or" => a || b,
-        _ => a != b,
-    });
-    tensor(shape, pairs.collect::<Vec<bool>>())
+    Some(combined())
 }
 
-fn not(site: &Site<'_>) -> Result<Tensor, OpError> {
-    site.at_most(1, "1")?;
-    let x = bools(site, 0, "X")?;
+/// The opposite of a constant. `None` if it is not a constant of bools.
+fn not(site: &Site<'_>) -> Option<Result<Tensor, OpError>> {
+    let x = bools(site, 0)?;
     let data: Vec<bool> = (x.as_bool().unwrap_or(&[]).iter()).map(|&x| !x).collect();
-    tensor(x.shape().to_vec(), data)
+    let opposite = site.at_most(1, "1");
+    Some(opposite.and_then(|()| tensor(x.shape().to_vec(), data)))
 }
 
-fn bools<'a>(site: &Site<'a>, i: usize, input: &'static str) -> Result<&'a Tensor, OpError> {
-    let x = (site.constant(i, input)?).ok_or(OpError::MissingInput { input })?;
-    match x.as_bool() {
-        Some(_) => Ok(x),
-        None => Err(OpError::ElementType {
-            input,
-            found: x.element_type(),
-            expected: "bool",
-        }),
-    }
+fn bools<'a>(site: &Site<'a>, i: usize) -> Option<&'a Tensor> {
+    let x = site.value(i)?.constant.as_ref()?;
+    x.as_bool().map(|_| x)
 }
 
-/// The upper or lower triangle of the last two axes; the other elements are 0.
-fn triangle(site: &mut Site<'_>) -> Result<Tensor, OpError> {
+/// Which elements of a matrix Trilu keeps, and of which the last two axes of `shape` are the sides.
+pub(super) fn triangle_mask(site: &mut Site<'_>, shape: &[usize]) -> Result<Vec<bool>, OpError> {
     site.at_most(2, "1 or 2")?;
     let upper = site.attributes.flag("upper", true)?;
-    let input = "input";
-    let x = (site.constant(0, input)?).ok_or(OpError::MissingInput { input })?;
     let offset = match site.integers(1, "k")?.as_deref() {
         None => 0,
         Some(&[offset]) => offset,
@@ -248,15 +240,15 @@ fn triangle(site: &mut Site<'_>) -> Result<Tensor, OpError> {
             });
         }
     };
-    let &[.., rows, columns] = x.shape() else {
+    let &[.., rows, columns] = shape else {
         return Err(OpError::Shape {
-            input,
-            found: x.shape().to_vec(),
+            input: "input",
+            found: shape.to_vec(),
             expected: "two axes or more".into(),
         });
     };
     let keeps = |i: usize| {
-        let [row, column] = [(i / columns) % rows, i % columns].map(|place| place as i64);
+        let [row, column] = [i / columns, i % columns].map(|place| place as i64);
         // The distance from the diagonal.
         let distance = column - row;
         match upper {
@@ -264,7 +256,17 @@ fn triangle(site: &mut Site<'_>) -> Result<Tensor, OpError> {
             false => distance <= offset,
         }
     };
-    tensor(x.shape().to_vec(), crate::fold::kept(x, keeps))
+    Ok((0..site.fits(&[rows, columns])?).map(keeps).collect())
+}
+
+/// The triangle of a constant, whose other elements are 0. `None` if it is not a constant.
+fn triangle(site: &mut Site<'_>) -> Option<Result<Tensor, OpError>> {
+    let x = site.constant(0, "input").ok()??;
+    let kept = triangle_mask(site, x.shape()).and_then(|mask| {
+        let keeps = |i: usize| mask[i % mask.len()];
+        tensor(x.shape().to_vec(), crate::fold::kept(x, keeps))
+    });
+    Some(kept)
 }
 
 /// Expand of a constant, of any element type. `None` if the input is not a constant.

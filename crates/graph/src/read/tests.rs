@@ -10,6 +10,7 @@ mod operators;
 mod quantized;
 mod recurrent;
 mod refused;
+mod selection;
 mod structure;
 
 use crate::onnx::{

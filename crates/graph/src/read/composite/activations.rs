@@ -2,7 +2,7 @@
 
 use super::{Composer, Source};
 use crate::read::operators::Site;
-use crate::{Function, Op, OpError, TensorData};
+use crate::{Comparison, Function, Op, OpError, TensorData};
 
 type Composed = Result<Source, OpError>;
 
@@ -113,6 +113,31 @@ pub(super) fn prelu(c: &mut Composer<'_>, site: &Site<'_>) -> Composed {
     let below = c.then(Op::Clip { min, max }, x)?;
     let below = c.node(Op::Mul, &[below, slope])?;
     c.node(Op::Add, &[above, below])
+}
+
+/// x above alpha, 0 elsewhere.
+pub(super) fn thresholded_relu(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
+    let alpha = site.attributes.float("alpha", 1.0)?;
+    let x = site.only()?;
+    let limit = c.number(x, alpha)?;
+    let above = c.node(Op::Compare(Comparison::Greater), &[x, limit])?;
+    let zero = c.number(x, 0.0)?;
+    c.node(Op::Where, &[above, x, zero])
+}
+
+/// x - bias above lambd, x + bias below -lambd, 0 between.
+pub(super) fn shrink(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
+    let limit = site.attributes.float("lambd", 0.5)?;
+    let bias = site.attributes.float("bias", 0.0)?;
+    let x = site.only()?;
+    let mut result = c.number(x, 0.0)?;
+    for (comparison, sign) in [(Comparison::Greater, 1.0), (Comparison::Less, -1.0)] {
+        let limit = c.number(x, sign * limit)?;
+        let outside = c.node(Op::Compare(comparison), &[x, limit])?;
+        let nearer = c.with(Op::Sub, x, sign * bias)?;
+        result = c.node(Op::Where, &[outside, nearer, result])?;
+    }
+    Ok(result)
 }
 
 pub(super) fn negative(c: &mut Composer<'_>, site: &Site<'_>) -> Composed {

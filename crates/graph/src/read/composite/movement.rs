@@ -149,9 +149,16 @@ pub(super) fn tile(c: &mut Composer<'_>, site: &Site<'_>) -> Composed {
 
 /// The indices of a Gather, resolved.
 fn indices(site: &Site<'_>, at: usize, size: usize) -> Result<(Vec<usize>, Vec<usize>), OpError> {
+    let (given, shape) = given_indices(site, at)?;
+    let resolved = given.iter().map(|&index| place(index, size));
+    Ok((resolved.collect::<Result<_, _>>()?, shape))
+}
+
+/// Constant indices and their shape.
+pub(super) fn given_indices(site: &Site<'_>, at: usize) -> Result<(Vec<i64>, Vec<usize>), OpError> {
     let input = "indices";
     let tensor = (site.constant(at, input)?).ok_or(OpError::MissingInput { input })?;
-    let given: Vec<i64> = match tensor.data() {
+    let given = match tensor.data() {
         TensorData::I64(v) => v.clone(),
         TensorData::I32(v) => v.iter().map(|&i| i.into()).collect(),
         _ => {
@@ -162,23 +169,22 @@ fn indices(site: &Site<'_>, at: usize, size: usize) -> Result<(Vec<usize>, Vec<u
             });
         }
     };
-    let resolved = (given.iter())
-        .map(|&index| {
-            // Negative indices count from the end.
-            let place = match index {
-                ..0 => index.saturating_add(size as i64),
-                _ => index,
-            };
-            usize::try_from(place)
-                .ok()
-                .filter(|&place| place < size)
-                .ok_or(OpError::Index {
-                    index,
-                    length: size,
-                })
+    Ok((given, tensor.shape().to_vec()))
+}
+
+/// The place of an index. Negative ones count from the end.
+pub(super) fn place(index: i64, size: usize) -> Result<usize, OpError> {
+    let from_start = match index {
+        ..0 => index.saturating_add(size as i64),
+        _ => index,
+    };
+    usize::try_from(from_start)
+        .ok()
+        .filter(|&place| place < size)
+        .ok_or(OpError::Index {
+            index,
+            length: size,
         })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok((resolved, tensor.shape().to_vec()))
 }
 
 /// Gather with constant indices. Indices without axes remove the axis. Indices of a strided view

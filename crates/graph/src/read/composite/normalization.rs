@@ -3,7 +3,7 @@
 use super::reductions::reduced;
 use super::{Composer, Source};
 use crate::read::operators::{Site, arithmetic, axis, sorted_axes};
-use crate::{Comparison, Function, Op, OpError, Reduction, TensorType};
+use crate::{Comparison, Function, Op, OpError, Pool, Reduction, TensorType};
 
 type Composed = Result<Source, OpError>;
 
@@ -238,4 +238,47 @@ pub(super) fn mean_variance(c: &mut Composer<'_>, site: &mut Site<'_>) -> Compos
     let deviation = c.then(Op::Function(Function::Sqrt), variance)?;
     let deviation = c.with(Op::Add, deviation, 1e-9)?;
     c.node(Op::Div, &[centered, deviation])
+}
+
+/// LRN: x / (bias + alpha * mean)^beta, of the mean of the squares of `size` neighbouring channels; those
+/// beyond the first and last count as 0.
+pub(super) fn local_response(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
+    let alpha = site.attributes.float("alpha", 1e-4)?;
+    let beta = site.attributes.float("beta", 0.75)?;
+    let bias = site.attributes.float("bias", 1.0)?;
+    let attribute = "size";
+    let given = (site.attributes.int(attribute)?).ok_or(OpError::MissingAttribute { attribute })?;
+    let x = site.only()?;
+    let shape = c.shape(x);
+    let &[n, channels, ref pixels @ ..] = &shape[..] else {
+        return Err(OpError::Shape {
+            input: "X",
+            found: shape,
+            expected: "(N, C, D1, ...)".into(),
+        });
+    };
+    let size = (usize::try_from(given).ok())
+        .filter(|size| (1..=1 << 16).contains(size))
+        .ok_or_else(|| OpError::Attribute {
+            attribute,
+            found: given.to_string(),
+            expected: "1 to 65536",
+        })?;
+    let pixels = pixels.iter().product();
+    let square = c.node(Op::Mul, &[x, x])?;
+    let planes = c.reshape(square, &[n, 1, channels, pixels])?;
+    let before = (size - 1) / 2;
+    let pool = Pool {
+        kernel: [size, 1],
+        strides: [1; 2],
+        pads: [before, 0, size - 1 - before, 0],
+        dilations: [1; 2],
+        count_include_pad: true,
+    };
+    let mean = c.then(Op::AveragePool(pool), planes)?;
+    let mean = c.reshape(mean, &shape)?;
+    let scaled = c.with(Op::Mul, mean, alpha)?;
+    let sum = c.with(Op::Add, scaled, bias)?;
+    let divisor = c.with(Op::Pow, sum, beta)?;
+    c.node(Op::Div, &[x, divisor])
 }

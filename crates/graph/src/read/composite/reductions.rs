@@ -97,15 +97,36 @@ pub(super) fn variadic(c: &mut Composer<'_>, site: &Site<'_>, operator: &str) ->
     }
 }
 
-/// The index of the largest or smallest element: the first or last index whose element equals the
-/// reduction. Indices are computed in float32, which is exact below 2^24.
+/// ArgMax and ArgMin.
 pub(super) fn arg(c: &mut Composer<'_>, site: &mut Site<'_>, largest: bool) -> Composed {
     let given = site.attributes.int("axis")?.unwrap_or(0);
     let keep_dims = site.attributes.flag("keepdims", true)?;
     let last = site.opset >= 12 && site.attributes.flag("select_last_index", false)?;
     let x = site.only()?;
+    let axis = axis(given, &c.shape(x))?;
+    let index = index_of(c, x, axis, (largest, last, keep_dims))?;
+    c.then(
+        Op::Cast {
+            to: ElementType::I64,
+        },
+        index,
+    )
+}
+
+/// The index of the first largest element along an axis, which is removed, in float32.
+pub(super) fn first_largest(c: &mut Composer<'_>, x: Source, axis: usize) -> Composed {
+    index_of(c, x, axis, (true, false, false))
+}
+
+/// The index of the largest or smallest element: the first or last index whose element equals the
+/// reduction. Indices are computed in float32, which is exact below 2^24.
+fn index_of(
+    c: &mut Composer<'_>,
+    x: Source,
+    axis: usize,
+    (largest, last, keep_dims): (bool, bool, bool),
+) -> Composed {
     let shape = c.shape(x);
-    let axis = axis(given, &shape)?;
     let size = shape[axis];
     if size == 0 || size > 1 << 24 {
         return Err(OpError::Unsupported {
@@ -130,13 +151,43 @@ pub(super) fn arg(c: &mut Composer<'_>, site: &mut Site<'_>, largest: bool) -> C
     };
     let no_match = c.float32(&[], vec![no_match])?;
     let indices = c.node(Op::Where, &[found, indices, no_match])?;
-    let index = reduced(c, reduction, indices, &[axis], keep_dims)?;
-    c.then(
-        Op::Cast {
-            to: ElementType::I64,
-        },
-        index,
-    )
+    reduced(c, reduction, indices, &[axis], keep_dims)
+}
+
+/// The sums of the elements up to each along an axis: the product with a triangle of ones.
+pub(super) fn cumulative_sum(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
+    site.at_most(2, "2")?;
+    let exclusive = site.attributes.flag("exclusive", false)?;
+    let reverse = site.attributes.flag("reverse", false)?;
+    let x = site.source(0, "x")?;
+    let shape = c.shape(x);
+    let given = site.scalar(1, "axis")?;
+    let given = given.ok_or(OpError::MissingInput { input: "axis" })?;
+    let axis = axis(given as i64, &shape)?;
+    let size = shape[axis];
+    site.fits(&[size, size])?;
+    let adds = |from: usize, to: usize| match reverse {
+        _ if from == to => !exclusive,
+        true => from > to,
+        false => from < to,
+    };
+    let ones = (0..size * size).map(|i| f32::from(u8::from(adds(i / size, i % size))));
+    let ones = c.numbers(x, &[size, size], ones.collect())?;
+    let mut perm: Vec<usize> = (0..shape.len()).collect();
+    perm.swap(axis, shape.len() - 1);
+    let turn = |c: &mut Composer<'_>, x| match axis + 1 == shape.len() {
+        true => Ok(x),
+        false => c.then(Op::Transpose { perm: perm.clone() }, x),
+    };
+    let rows = turn(c, x)?;
+    let turned = c.shape(rows);
+    let flat = c.reshape(
+        rows,
+        &[turned.iter().product::<usize>() / size.max(1), size],
+    )?;
+    let sums = c.node(Op::MatMul, &[flat, ones])?;
+    let sums = c.reshape(sums, &turned)?;
+    turn(c, sums)
 }
 
 /// A slice that covers all axes of `shape`, for the caller to narrow.

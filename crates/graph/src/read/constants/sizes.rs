@@ -1,8 +1,8 @@
-//! Mod and ReduceProd of constants, with which exporters compute sizes.
+//! Mod, ReduceProd and CumSum of constants, with which exporters compute sizes and masks.
 
 use super::tensor;
 use crate::infer::broadcast;
-use crate::read::operators::{Site, arithmetic};
+use crate::read::operators::{Site, arithmetic, axis};
 use crate::{OpError, Tensor, TensorData};
 
 /// The remainder has the sign of the divisor, or with `fmod` that of the dividend. Before
@@ -114,4 +114,47 @@ pub(super) fn product(site: &mut Site<'_>) -> Result<Tensor, OpError> {
         shape = kept.map(|(_, &size)| size).collect();
     }
     tensor(shape, data)
+}
+
+/// CumSum of integers. `None` if they are not a constant.
+pub(super) fn cumulative_sum(site: &mut Site<'_>) -> Option<Result<Tensor, OpError>> {
+    let x = site.constant(0, "x").ok()??;
+    let data: Vec<i64> = match x.data() {
+        TensorData::I64(v) => v.clone(),
+        TensorData::I32(v) => v.iter().map(|&x| x.into()).collect(),
+        _ => return None,
+    };
+    let sums = cumulative(site, x.shape(), data);
+    Some(sums.and_then(|sums| {
+        let data = match x.data() {
+            TensorData::I32(_) => TensorData::I32(sums.into_iter().map(|x| x as i32).collect()),
+            _ => TensorData::I64(sums),
+        };
+        tensor(x.shape().to_vec(), data)
+    }))
+}
+
+fn cumulative(
+    site: &mut Site<'_>,
+    shape: &[usize],
+    mut data: Vec<i64>,
+) -> Result<Vec<i64>, OpError> {
+    site.at_most(2, "2")?;
+    let exclusive = site.attributes.flag("exclusive", false)?;
+    let reverse = site.attributes.flag("reverse", false)?;
+    let given = site.scalar(1, "axis")?;
+    let given = given.ok_or(OpError::MissingInput { input: "axis" })?;
+    let axis = axis(given as i64, shape)?;
+    let (size, inner) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
+    for start in (0..data.len()).filter(|i| (i / inner.max(1)) % size.max(1) == 0) {
+        let mut sum = 0_i64;
+        for step in 0..size {
+            let along = if reverse { size - 1 - step } else { step };
+            let element = &mut data[start + along * inner];
+            let after = sum.wrapping_add(*element);
+            *element = if exclusive { sum } else { after };
+            sum = after;
+        }
+    }
+    Ok(data)
 }

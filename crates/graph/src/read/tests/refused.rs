@@ -84,7 +84,7 @@ fn every_unsupported_node_is_named_with_advice() {
         .node("TopK", &["x"], &["a"], vec![])
         // Supported, but its input has no known type.
         .node("Relu", &["a"], &["b"], vec![])
-        .node("GridSample", &["b"], &["c"], vec![])
+        .node("DeformConv", &["b"], &["c"], vec![])
         .node("TopK", &["c"], &["d"], vec![])
         .node("Clip", &["x", "x"], &["e"], vec![])
         .node("Add", &["d", "e"], &["y"], vec![])
@@ -103,7 +103,7 @@ fn every_unsupported_node_is_named_with_advice() {
         nodes,
         [
             vec!["TopK_0", "TopK_3"],
-            vec!["GridSample_2"],
+            vec!["DeformConv_2"],
             vec!["Clip_4"]
         ]
     );
