@@ -10,6 +10,7 @@ mod constants;
 mod identities;
 mod linear;
 mod movement;
+mod next_to_layer;
 mod padding;
 mod rewrite;
 
@@ -42,6 +43,7 @@ fn simplify_with(graph: &Graph, fold_constants: fn(&mut Graph) -> bool) -> Graph
             linear::normalize,
             movement::affine_after_movement,
             affine::fold_into_weights,
+            next_to_layer::activations_and_affine,
             affine::merge,
         ];
         let mut changed = false;

@@ -113,7 +113,7 @@ impl Layer {
 
     /// Folds `affine` on the layer's output into the layer.
     #[allow(clippy::cast_possible_truncation)]
-    fn then(&mut self, affine: &Affine) -> Option<()> {
+    pub(super) fn then(&mut self, affine: &Affine) -> Option<()> {
         if affine.scale.len() != self.bias.len() {
             return None;
         }

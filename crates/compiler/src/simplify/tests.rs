@@ -368,6 +368,79 @@ fn a_fold_that_would_overflow_is_left_alone() {
     assert_eq!(n.simplified(&[y]), ["Mul", "Sigmoid", "Mul"]);
 }
 
+impl Net {
+    /// The phases of a transposed convolution with a stride of 2, interleaved and cropped.
+    fn interleaved(&mut self, x: ValueId, units: usize, [h, w]: [usize; 2]) -> ValueId {
+        let name = self.name("n");
+        let split = [1, units, 2, 2, h, w];
+        let y = self.b.reshape(name, x, &split).unwrap();
+        let perm = vec![0, 1, 4, 2, 5, 3];
+        let y = self.node(Op::Transpose { perm }, &[y]);
+        let name = self.name("n");
+        let y = (self.b.reshape(name, y, &[1, units, 2 * h, 2 * w])).unwrap();
+        let axis = |start, length| SliceAxis {
+            start,
+            step: 1,
+            length,
+        };
+        let axes = vec![
+            axis(0, 1),
+            axis(0, units),
+            axis(1, 2 * h - 2),
+            axis(1, 2 * w - 2),
+        ];
+        self.node(Op::Slice { axes }, &[y])
+    }
+}
+
+#[test]
+fn what_follows_a_transposed_convolution_becomes_part_of_its_layer() {
+    let moves = ["Reshape", "Transpose", "Reshape", "Slice"];
+    let mut n = Net::new();
+    let x = n.input(&[1, 4, 6, 5]);
+    let y = n.conv(x, &[12, 4, 2, 2], 0, 1);
+    let y = n.interleaved(y, 3, [5, 4]);
+    let y = n.batch_norm(y, 3);
+    let y = n.node(Op::Relu, &[y]);
+    let c = n.constant(&[3, 1, 1]);
+    let y = n.node(Op::Mul, &[y, c]);
+    let expected = [&["Conv", "Relu"][..], &moves, &["Mul"]].concat();
+    assert_eq!(n.simplified(&[y]), expected);
+
+    // A vector that becomes a picture.
+    let mut n = Net::new();
+    let x = n.input(&[1, 4]);
+    let (weights, bias) = (n.constant(&[12, 4]), n.constant(&[12]));
+    let y = n.node(gemm(false, true, 1.0, 1.0), &[x, weights, bias]);
+    let name = n.name("n");
+    let y = n.b.reshape(name, y, &[1, 3, 2, 2]).unwrap();
+    let y = n.batch_norm(y, 3);
+    assert_eq!(n.simplified(&[y]), ["Gemm", "Reshape"]);
+}
+
+#[test]
+fn what_follows_moved_outputs_stays_where_it_cannot_be_part_of_a_layer() {
+    // The channels become mixed: a channel of the layer has elements of two.
+    let mut n = Net::new();
+    let x = n.input(&[1, 4, 3, 2]);
+    let y = n.conv(x, &[2, 4, 1, 1], 0, 1);
+    let perm = vec![0, 2, 1, 3];
+    let y = n.node(Op::Transpose { perm }, &[y]);
+    let y = n.batch_norm(y, 3);
+    let expected = ["Conv", "Transpose", "BatchNormalization"];
+    assert_eq!(n.simplified(&[y]), expected);
+
+    // Something else reads what is moved.
+    let mut n = Net::new();
+    let x = n.input(&[1, 4, 6, 5]);
+    let y = n.conv(x, &[12, 4, 2, 2], 0, 1);
+    let moved = n.interleaved(y, 3, [5, 4]);
+    let y = n.node(Op::Relu, &[moved]);
+    let y = n.node(Op::Sub, &[moved, y]);
+    let names = n.simplified(&[y]);
+    assert_eq!(names[names.len() - 3..], ["Slice", "Relu", "Sub"]);
+}
+
 /// A normalization of pixels minus 128, whose channels `scales` and `shifts` are, before a padded
 /// convolution; with the channels last, behind a transposition.
 fn normalized(scales: &[f32; 3], shifts: &[f32; 3], last: bool) -> (Graph, Graph) {
