@@ -13,6 +13,7 @@ outputs, calibrated with the shipped frames). Those that do not answer with two 
 other inputs than one picture, get a recipe.
 """
 
+import multiprocessing
 import os
 import pathlib
 import sys
@@ -240,18 +241,22 @@ def lite(folder, name, call, shape):
         (folder / f"{name}.{precision}.tflite").write_bytes(converter.convert())
 
 
+def export_one(folder, donkey, jde, name):
+    source, make, tables, *top = networks(donkey, jde)[name]
+    export(folder, name, source, make, tables, *top)
+
+
 def main():
-    folder, donkey, jde, *only = sys.argv[1:]
-    folder = pathlib.Path(folder)
+    folder, donkey, jde = (pathlib.Path(it) for it in sys.argv[1:4])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, (source, make, tables, *top) in networks(pathlib.Path(donkey),
-                                                       pathlib.Path(jde)).items():
-        if only and name not in only:
-            continue
-        try:
-            export(folder, name, source, make, tables, *top)
-        except Exception as error:  # The others follow.
-            print(f"{name}: not exported: {str(error).strip().splitlines()[:1]}", flush=True)
+    # A process for each: LiteRT's converter crashes on some.
+    context = multiprocessing.get_context("spawn")
+    for name in sys.argv[4:] or networks(donkey, jde):
+        process = context.Process(target=export_one, args=(folder, donkey, jde, name))
+        process.start()
+        process.join()
+        if process.exitcode != 0:
+            print(f"{name}: ended with {process.exitcode}", flush=True)
 
 
 if __name__ == "__main__":
