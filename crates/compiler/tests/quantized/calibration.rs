@@ -79,7 +79,7 @@ fn padded(folder: &Path) {
         dilations: [1, 1],
         groups: 1,
     };
-    let mut node = |b: &mut GraphBuilder, name: &str, op: Op, inputs: &[_]| {
+    let node = |b: &mut GraphBuilder, name: &str, op: Op, inputs: &[_]| {
         let shapes = b.node(name, op, inputs);
         shapes.unwrap()
     };

@@ -166,14 +166,22 @@ impl PadAxis {
 /// Adds or crops a border.
 #[derive(Debug)]
 pub(crate) struct Pad {
+    /// The axes up to the last one with a border.
     axes: Vec<PadAxis>,
+    /// Elements after that axis, which are moved together.
+    block: usize,
     fill: Fill,
 }
 
 impl Pad {
     pub(crate) fn new(input: &[usize], before: &[isize], fill: Fill, output: &[usize]) -> Self {
-        let mut stride = 1;
-        let mut axes: Vec<PadAxis> = (0..input.len())
+        let has_border = |&axis: &usize| before[axis] != 0 || input[axis] != output[axis];
+        let kept = (0..input.len())
+            .rfind(has_border)
+            .map_or(0, |axis| axis + 1);
+        let block = input[kept..].iter().product();
+        let mut stride = block;
+        let mut axes: Vec<PadAxis> = (0..kept)
             .rev()
             .map(|axis| {
                 let found = PadAxis {
@@ -187,7 +195,7 @@ impl Pad {
             })
             .collect();
         axes.reverse();
-        Self { axes, fill }
+        Self { axes, block, fill }
     }
 
     /// The fill value if the fill is constant, otherwise 0.
@@ -212,8 +220,9 @@ impl Pad {
         let end = (inner.before + inner.size as isize)
             .clamp(first as isize, inner.length as isize)
             .unsigned_abs();
+        let block = self.block;
         let mut index = [0_usize; MAX_RANK];
-        for row in output.chunks_exact_mut(inner.length) {
+        for row in output.chunks_exact_mut(inner.length * block) {
             let base = outer
                 .iter()
                 .zip(&index)
@@ -224,13 +233,19 @@ impl Pad {
                 None => row.fill(value),
                 Some(base) => {
                     for at in (0..first).chain(end..inner.length) {
-                        row[at] = inner
-                            .offset(at, self.fill)
-                            .map_or(value, |place| input[base + place]);
+                        let added = &mut row[at * block..][..block];
+                        match inner.offset(at, self.fill) {
+                            Some(place) => {
+                                added.copy_from_slice(&input[base + place..][..block]);
+                            }
+                            None => added.fill(value),
+                        }
                     }
-                    let from = base.wrapping_add_signed(first as isize - inner.before);
                     if end > first {
-                        row[first..end].copy_from_slice(&input[from..from + end - first]);
+                        // Not negative: `first` is at least `before`.
+                        let from = base + (first as isize - inner.before).unsigned_abs() * block;
+                        let count = (end - first) * block;
+                        row[first * block..][..count].copy_from_slice(&input[from..][..count]);
                     }
                 }
             }
