@@ -13,6 +13,7 @@ mod integers;
 mod linear;
 mod movement;
 mod quantized;
+mod rearrange;
 mod reduce;
 mod transposes;
 
@@ -217,6 +218,7 @@ fn lower_with(
     }
     let mut plan = std::mem::take(&mut lowering.plan);
     transposes::merge(&mut plan);
+    rearrange::join_transpositions(&mut plan);
     fuse::activations(&mut plan);
     fuse::tables(&mut plan);
     fuse::requantise(&mut plan, &lowering.multipliers);

@@ -1,6 +1,6 @@
 use pilotage_engine::CpuOptions;
 use pilotage_engine::plan::{ConstantData, Operation};
-use pilotage_graph::{Conv, ElementType, Gemm, GraphBuilder, Pool, Tensor, TensorType};
+use pilotage_graph::{Conv, ElementType, Gemm, GraphBuilder, Pool, SliceAxis, Tensor, TensorType};
 
 use super::*;
 use crate::evaluate::evaluate;
@@ -221,4 +221,66 @@ fn an_output_that_is_an_input_passes_through() {
     let y = evaluate(&graph, std::slice::from_ref(&x)).unwrap();
     assert_eq!(y[0], x);
     assert!(lower(&graph, PortLayout::Model).unwrap().steps.is_empty());
+}
+
+/// A picture whose channels are the phases of a larger one: (row, column, unit), or (unit, row, column) as in
+/// PyTorch's PixelShuffle.
+fn interleaved(phases_first: bool) -> Graph {
+    let mut b = GraphBuilder::new("net");
+    let x = b
+        .input("x", TensorType::new(ElementType::F32, [1, 12, 3, 5]))
+        .unwrap();
+    let identity = |n: usize| -> Vec<f32> {
+        let one = |i: usize| f32::from(u8::from(i / n == i % n));
+        (0..n * n).map(one).collect()
+    };
+    let before = Tensor::new([12, 12, 1, 1], identity(12)).unwrap();
+    let before = b.constant("before", before).unwrap();
+    let after = Tensor::new([3, 3, 1, 1], identity(3)).unwrap();
+    let after = b.constant("after", after).unwrap();
+    let y = b.node("conv1", conv(1, 1), &[x, before]).unwrap();
+    let (split, perm) = match phases_first {
+        true => ([1, 2, 2, 3, 3, 5], vec![0, 3, 4, 1, 5, 2]),
+        false => ([1, 3, 2, 2, 3, 5], vec![0, 1, 4, 2, 5, 3]),
+    };
+    let y = b.reshape("split", y, &split).unwrap();
+    let y = b.node("moved", Op::Transpose { perm }, &[y]).unwrap();
+    let y = b.reshape("joined", y, &[1, 3, 6, 10]).unwrap();
+    let axis = |start, length| SliceAxis {
+        start,
+        step: 1,
+        length,
+    };
+    let axes = vec![axis(0, 1), axis(0, 3), axis(1, 4), axis(2, 7)];
+    let y = b.node("cut", Op::Slice { axes }, &[y]).unwrap();
+    let y = b.node("conv2", conv(1, 1), &[y, after]).unwrap();
+    b.output("y", y).unwrap();
+    b.finish().unwrap()
+}
+
+#[test]
+fn phases_are_interleaved_by_one_transposition() {
+    for phases_first in [true, false] {
+        let plan = lower(&interleaved(phases_first), PortLayout::Native).unwrap();
+        plan.validate().unwrap();
+        // The other one gives the output the model's order.
+        assert_eq!(transpositions(&plan), 2);
+        // Each element tells where it comes from: NHWC, 3 rows of 5 pixels of 12 channels.
+        let x = (0..180_u8).map(f32::from).collect::<Vec<_>>();
+        let x = Tensor::new([1, 3, 5, 12], x).unwrap();
+        let found = run_plan(&plan, CpuOptions::default(), &[x]).unwrap();
+        let mut expected = Vec::new();
+        for unit in 0..3 {
+            for (row, column) in (1..5).flat_map(|row| (2..9).map(move |column| (row, column))) {
+                let phase = 2 * (row % 2) + column % 2;
+                let channel = match phases_first {
+                    true => 3 * phase + unit,
+                    false => 4 * unit + phase,
+                };
+                expected.push(((row / 2 * 5 + column / 2) * 12 + channel) as f32);
+            }
+        }
+        assert_eq!(found[0].shape(), [1, 3, 4, 7]);
+        assert_eq!(found[0].as_f32().unwrap(), expected);
+    }
 }

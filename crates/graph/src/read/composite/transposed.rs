@@ -96,7 +96,7 @@ pub(super) fn conv_transpose(c: &mut Composer<'_>, site: &mut Site<'_>) -> Resul
     let of = Tensor::new(shape, data).map_err(|e| OpError::TooLarge { shape: e.shape })?;
     let mut inputs = vec![c.constant(of)];
     if let Some(bias) = site.optional(2) {
-        inputs.push(repeated_bias(c, bias, units * groups, phases)?);
+        inputs.push(repeated_bias(c, bias, [groups, units], phases)?);
     }
     if rank == 3 {
         x = c.then(Op::Unsqueeze { axes: vec![2] }, x)?;
@@ -115,7 +115,7 @@ pub(super) fn conv_transpose(c: &mut Composer<'_>, site: &mut Site<'_>) -> Resul
         groups,
     });
     let phases = c.node(conv, &inputs)?;
-    let y = interleaved(c, phases, units * groups, axes)?;
+    let y = interleaved(c, phases, [groups, units], axes)?;
     match rank {
         3 => c.then(Op::Squeeze { axes: vec![2] }, y),
         _ => Ok(y),
@@ -250,7 +250,8 @@ impl Axis {
     }
 }
 
-/// From (C, M / groups, kH, kW) to (M * phases, C / groups, taps, taps).
+/// From (C, M / groups, kH, kW) to (groups * phases * M / groups, C / groups, taps, taps). The channels of a
+/// phase are neighbours, which are moved together if they are the last axis in memory.
 fn phase_weights<T: Copy + Default>(
     from: &[T],
     [depth, units]: [usize; 2],
@@ -261,9 +262,9 @@ fn phase_weights<T: Copy + Default>(
     let [kh, kw] = axes.map(|axis| axis.kernel);
     let mut to = Vec::new();
     for group in 0..groups {
-        for unit in 0..units {
-            for phase in 0..axes[0].stride * axes[1].stride {
-                let phase = [phase / axes[1].stride, phase % axes[1].stride];
+        for phase in 0..axes[0].stride * axes[1].stride {
+            let phase = [phase / axes[1].stride, phase % axes[1].stride];
+            for unit in 0..units {
                 for channel in group * inner..(group + 1) * inner {
                     for tap in 0..axes[0].taps * axes[1].taps {
                         let row = axes[0].element(phase[0], tap / axes[1].taps);
@@ -279,24 +280,24 @@ fn phase_weights<T: Copy + Default>(
     to
 }
 
-/// Each element of the bias, once for each phase.
+/// The bias of each group, once for each phase.
 fn repeated_bias(
     c: &mut Composer<'_>,
     bias: Source,
-    units: usize,
+    [groups, units]: [usize; 2],
     phases: usize,
 ) -> Result<Source, OpError> {
-    let column = c.reshape(bias, &[units, 1])?;
-    let ones = c.numbers(bias, &[1, phases], vec![1.0; phases])?;
-    let table = c.node(Op::Mul, &[column, ones])?;
-    c.reshape(table, &[units * phases])
+    let rows = c.reshape(bias, &[groups, 1, units])?;
+    let ones = c.numbers(bias, &[1, phases, 1], vec![1.0; phases])?;
+    let table = c.node(Op::Mul, &[rows, ones])?;
+    c.reshape(table, &[groups * phases * units])
 }
 
-/// Interleaves the phases, which are (M, stride down, stride across) in the channels, and cuts.
+/// Interleaves the phases, which are (group, stride down, stride across, unit) in the channels, and cuts.
 fn interleaved(
     c: &mut Composer<'_>,
     phases: Source,
-    units: usize,
+    [groups, units]: [usize; 2],
     axes: [Axis; 2],
 ) -> Result<Source, OpError> {
     let n = c.shape(phases)[0];
@@ -304,10 +305,10 @@ fn interleaved(
     let [h, w] = axes.map(|axis| axis.phase);
     let mut y = phases;
     if sh * sw > 1 {
-        y = c.reshape(y, &[n, units, sh, sw, h, w])?;
-        let perm = vec![0, 1, 4, 2, 5, 3];
+        y = c.reshape(y, &[n, groups, sh, sw, units, h, w])?;
+        let perm = vec![0, 1, 4, 5, 2, 6, 3];
         y = c.then(Op::Transpose { perm }, y)?;
-        y = c.reshape(y, &[n, units, h * sh, w * sw])?;
+        y = c.reshape(y, &[n, groups * units, h * sh, w * sw])?;
     }
     let shape = c.shape(y);
     let mut parts: Vec<SliceAxis> = super::reductions::full_slice(&shape);
