@@ -57,6 +57,14 @@ pub enum LidarError {
         /// What arrived.
         counts: Counts,
     },
+    /// Whole turns arrive, without an echo.
+    #[error(
+        "the lidar at {} sees nothing in any direction: take off what covers it, and clean it", path.display()
+    )]
+    Blind {
+        /// The port.
+        path: PathBuf,
+    },
     /// The system has no thread.
     #[error("the system has no thread for the lidar: {0}")]
     Thread(io::Error),
@@ -77,16 +85,5 @@ impl LidarError {
         };
         let path = path.to_owned();
         Self::Open { path, reason, fix }
-    }
-
-    /// Why there was no whole turn, if so much arrived.
-    pub(crate) fn without_turn(path: &Path, counts: Counts) -> Self {
-        let path = path.to_owned();
-        let bytes = counts.skipped;
-        match counts.good {
-            0 if bytes == 0 => Self::Silent { path },
-            0 => Self::Strange { path, bytes },
-            _ => Self::NoTurn { path, counts },
-        }
     }
 }

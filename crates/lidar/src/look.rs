@@ -75,7 +75,7 @@ pub fn look(config: &LidarConfig, duration: Duration) -> Result<Sight, LidarErro
         })?;
     }
     let Some(first) = first else {
-        return Err(LidarError::without_turn(&config.port, port.counts()));
+        return Err(port.without_scan(&config.port));
     };
     let seconds = (latest - first).as_secs_f64();
     Ok(Sight {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 use std::time::Duration;
 
 use pilotage_linux::serial;
@@ -24,6 +25,8 @@ pub(crate) struct Port {
     file: File,
     parser: Parser,
     speed: u16,
+    /// Whether the latest turn had no echo.
+    is_blind: bool,
 }
 
 impl Port {
@@ -41,6 +44,7 @@ impl Port {
             file: open().map_err(failed)?,
             parser: Parser::default(),
             speed: 0,
+            is_blind: false,
         })
     }
 
@@ -72,10 +76,14 @@ impl Port {
             Err(error) => return Err(error),
         };
         let now = monotonic();
-        let speed = &mut self.speed;
+        let (speed, is_blind) = (&mut self.speed, &mut self.is_blind);
         self.parser.take(&bytes[..length], |packet: &Packet| {
             *speed = packet.speed;
-            if assembly.take(packet) == Some(TurnEnd::Whole) {
+            let ended = assembly.take(packet);
+            if let Some(end) = ended {
+                *is_blind = end == TurnEnd::Blind;
+            }
+            if ended == Some(TurnEnd::Whole) {
                 each(assembly, now);
             }
         });
@@ -85,6 +93,21 @@ impl Port {
     /// What arrived so far.
     pub(crate) fn counts(&self) -> Counts {
         self.parser.counts()
+    }
+
+    /// Why there was no scan, if so much arrived.
+    pub(crate) fn without_scan(&self, path: &Path) -> LidarError {
+        let path = path.to_owned();
+        let counts = self.counts();
+        match counts.good {
+            0 if counts.skipped == 0 => LidarError::Silent { path },
+            0 => LidarError::Strange {
+                path,
+                bytes: counts.skipped,
+            },
+            _ if self.is_blind => LidarError::Blind { path },
+            _ => LidarError::NoTurn { path, counts },
+        }
     }
 
     /// The speed of the turning head, degrees per second.

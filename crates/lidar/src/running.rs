@@ -74,7 +74,7 @@ impl Lidar {
         let mut is_whole = false;
         while !is_whole {
             if began.elapsed() > FIRST {
-                return Err(LidarError::without_turn(&config.port, port.counts()));
+                return Err(port.without_scan(&config.port));
             }
             let read = port.read(&mut assembly, WAIT, |assembly, at| {
                 is_whole = true;
@@ -201,7 +201,7 @@ impl Reading {
             self.faults
                 .well("the lidar gives scans again", now, self.say);
         } else if now - self.whole > OVERDUE {
-            let error = LidarError::without_turn(&self.config.port, port.counts());
+            let error = port.without_scan(&self.config.port);
             let text = format!("the lidar gives no scans: {error}");
             self.faults.wrong(&text, now, self.say);
         }

@@ -17,6 +17,9 @@ pub enum TurnEnd {
     Whole,
     /// Too many points are missing.
     Short,
+    /// Nothing sent an echo, in any direction that is not masked: the lidar is covered or broken. A free
+    /// space would look the same, and is none that a car drives in.
+    Blind,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -153,12 +156,16 @@ impl Assembly {
         if !is_known || missing * MOST_MISSING > self.cells.len() {
             return TurnEnd::Short;
         }
-        self.scan.millimetres.clear();
-        for &(cell, is_masked) in &self.places {
-            let found = self.cells.get(cell).filter(|_| !is_masked);
-            let millimetres = found.map_or(0, |cell| cell.millimetres);
-            self.scan.millimetres.push(millimetres);
+        let cells = &self.cells;
+        let echoes = self.places.iter().map(|&(cell, is_masked)| {
+            let found = cells.get(cell).filter(|_| !is_masked);
+            found.map_or(0, |cell| cell.millimetres)
+        });
+        if echoes.clone().all(|millimetres| millimetres == 0) {
+            return TurnEnd::Blind;
         }
+        self.scan.millimetres.clear();
+        self.scan.millimetres.extend(echoes);
         TurnEnd::Whole
     }
 }

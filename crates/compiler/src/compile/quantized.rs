@@ -220,7 +220,7 @@ impl Context<'_> {
         let mut best = self.attempt(&sources.model, float_layers)?;
         if let Some(equalized) = &sources.equalized {
             let tried = self.attempt(equalized, float_layers)?;
-            keep("cross-layer equalisation", &mut best, tried);
+            keep("cross-layer equalization", &mut best, tried);
         }
         let settings = self.model.recipe.calibration.as_ref();
         if settings.is_some_and(|it| it.correct_biases) && self.form != Form::Weights {

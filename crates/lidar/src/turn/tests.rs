@@ -213,3 +213,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_turn_without_any_echo_is_no_scan() {
+    let mut assembly = Assembly::new(&LidarConfig {
+        mask: vec![Sector {
+            from: -30.0,
+            to: 30.0,
+        }],
+        ..config(360)
+    });
+    let seen = ends(&mut assembly, &packets(0, 120, ramp));
+    assert_eq!(seen.last(), Some(&TurnEnd::Whole));
+    // Covered, and with echoes of what is masked only.
+    for distance in [|_| 0, |angle: f64| if angle < 20.0 { 80 } else { 0 }] {
+        let blind = ends(&mut assembly, &packets(120, 120, distance));
+        assert_eq!(blind.last(), Some(&TurnEnd::Blind));
+        // The scan is still the latest with an echo.
+        assert!(assembly.scan().nearest_echo().is_some());
+    }
+    let one = |angle: f64| if angle.round() == 90.0 { 500 } else { 0 };
+    let seen = ends(&mut assembly, &packets(240, 120, one));
+    assert_eq!(seen.last(), Some(&TurnEnd::Whole));
+    let echoes = assembly.scan().millimetres.iter().filter(|&&it| it != 0);
+    assert!(echoes.count() > 0);
+}
