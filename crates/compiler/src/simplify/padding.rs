@@ -6,11 +6,13 @@ use super::affine::{Layer, affine_of};
 use super::rewrite::{Readers, add_value, makers};
 use crate::affine::Affine;
 
-/// How far the pixel that becomes 0 may be from a whole number: what rounding of the factors causes.
-const WHOLE: f64 = 1e-3;
+/// How far the value that becomes 0 may be from a pixel's: for values from -1 to 1 it is between the pixels 127
+/// and 128.
+const NEAR: f64 = 0.5 + 1e-3;
 
 /// Pads the picture itself, where its normalization is followed by a convolution with padding and one
-/// pixel value from -128 to 127 becomes 0 in all channels. Then the normalization can be folded
+/// pixel value from -128 to 127 becomes 0 in all channels, or differs from what does by half at most: less than
+/// the rounding to 7 bits would change every pixel. Then the normalization can be folded
 /// into the layer, which reads all 8 bits of a pixel; as a separate step, values from 0 to 1 are
 /// quantized to 7 bits.
 ///
@@ -67,7 +69,7 @@ fn zero(affine: &Affine) -> Option<f64> {
         .zip(&affine.shift)
         .map(|(scale, shift)| -shift / scale);
     let pixel = pixels.next()?.round();
-    let near = |other: f64| (other - pixel).abs() < WHOLE;
+    let near = |other: f64| (other - pixel).abs() < NEAR;
     let first = affine.shift.first()? / affine.scale.first()?;
     ((-128.0..=127.0).contains(&pixel) && near(-first) && pixels.all(near)).then_some(pixel)
 }

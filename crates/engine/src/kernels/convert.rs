@@ -12,10 +12,12 @@ pub(crate) trait Number: Copy {
     fn from_i64(value: i64) -> Self;
     /// The same.
     fn from_i32(value: i32) -> Self;
+    /// The distance from a zero point, as f32.
+    fn above(self, zero_point: i32) -> f32;
 }
 
 macro_rules! integer {
-    ($($kind:ty),*) => {$(
+    ($($kind:ty, $wide:ty;)*) => {$(
         impl Number for $kind {
             fn to_f32(self) -> f32 {
                 self as f32
@@ -32,10 +34,14 @@ macro_rules! integer {
             fn from_i32(value: i32) -> Self {
                 value as Self
             }
+            fn above(self, zero_point: i32) -> f32 {
+                (self as $wide).wrapping_sub(zero_point as $wide) as f32
+            }
         }
     )*};
 }
-integer!(i64, i32, u8, i8);
+// 8 bits less a zero point of 8 bits fit in 32, which are vectorised.
+integer!(i64, i64; i32, i64; u8, i32; i8, i32;);
 
 impl Number for f32 {
     fn to_f32(self) -> f32 {
@@ -52,6 +58,9 @@ impl Number for f32 {
     }
     fn from_i32(value: i32) -> Self {
         value as Self
+    }
+    fn above(self, zero_point: i32) -> f32 {
+        self - zero_point as f32
     }
 }
 
@@ -168,7 +177,7 @@ impl Scales {
         let rows = x.chunks(self.inner).zip(output.chunks_mut(self.inner));
         for ((x, output), (scale, zero_point)) in rows.zip(self.runs()) {
             for (o, &x) in output.iter_mut().zip(x) {
-                *o = (x.to_i64() - i64::from(zero_point)) as f32 * scale;
+                *o = x.above(zero_point) * scale;
             }
         }
     }
