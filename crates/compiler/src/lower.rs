@@ -222,6 +222,7 @@ fn lower_with(
     fuse::activations(&mut plan);
     fuse::tables(&mut plan);
     fuse::requantise(&mut plan, &lowering.multipliers);
+    fuse::sums(&mut plan);
     dead::remove(&mut plan);
     Ok(plan)
 }

@@ -107,6 +107,10 @@ fn stored(operation: &mut Operation) -> [Option<&mut ConstantId>; 4] {
             [Some(weights), bias.as_mut(), Some(multiplier), added]
         }
         Operation::Lookup { table } => [Some(table), None, None, None],
+        Operation::QuantizedAdd { scales, scale, .. } => {
+            let [first, second] = scales.each_mut().map(Option::as_mut);
+            [first, second, Some(scale), None]
+        }
         Operation::Gather { indices, .. } => [Some(indices), None, None, None],
         Operation::Affine { scale, shift, .. } => [Some(scale), Some(shift), None, None],
         Operation::Quantize {

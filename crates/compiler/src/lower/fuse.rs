@@ -1,12 +1,12 @@
 //! Fuses a step into the preceding step if nothing else reads that step's output. Activations are
-//! fused into layers, requantization into integer layers, and an activation between integers
+//! fused into layers, requantization into integer layers and sums, and an activation between integers
 //! becomes a lookup table.
 
 use std::collections::BTreeMap;
 
 use pilotage_engine::plan::{
-    Activation, Constant, ConstantData, ConstantId, Epilogue, Operand, Operation, Plan, PlanPort,
-    Step, TensorId, TensorSpec,
+    Activation, BinaryOperator, Constant, ConstantData, ConstantId, Epilogue, Operand, Operation,
+    Plan, PlanPort, Step, TensorId, TensorSpec,
 };
 use pilotage_engine::{AxisOrder, CpuOptions, ElementType, InstructionSet};
 use pilotage_graph::{Tensor, TensorData};
@@ -263,6 +263,99 @@ pub(super) fn requantise(plan: &mut Plan, exact: &BTreeMap<ConstantId, Vec<f64>>
         *fused = true;
     }
     drop_steps(plan, fused);
+}
+
+/// Replaces a sum that only a Quantize reads, and the Dequantize of its inputs, by one step: the end of a
+/// residual connection.
+pub(super) fn sums(plan: &mut Plan) {
+    let (readers, makers) = (readers(plan), makers(plan));
+    for index in 0..plan.steps.len() {
+        let quantize = &plan.steps[index];
+        let (Some(to), Operation::Quantize { scale, .. }, [Operand::Tensor(sum)]) = (
+            symmetric(plan, quantize),
+            &quantize.operation,
+            &quantize.inputs[..],
+        ) else {
+            continue;
+        };
+        let (scale, Some(at), 1) = (*scale, makers[sum.0], readers[sum.0]) else {
+            continue;
+        };
+        let (
+            Operation::Binary {
+                operator,
+                activation,
+            },
+            &[a, b],
+        ) = (&plan.steps[at].operation, &plan.steps[at].inputs[..])
+        else {
+            continue;
+        };
+        let shape = &plan.tensors[sum.0].shape;
+        let is_whole = |operand: Operand| match operand {
+            Operand::Tensor(id) => {
+                let spec = &plan.tensors[id.0];
+                spec.shape == *shape && spec.element_type == ElementType::F32
+            }
+            Operand::Constant(_) => false,
+        };
+        let (BinaryOperator::Add, Some((low, high)), true) = (
+            operator,
+            limits(*activation, to),
+            is_whole(a) && is_whole(b),
+        ) else {
+            continue;
+        };
+        let sources = [a, b].map(|operand| integers(plan, &makers, operand));
+        let name = plan.steps[at].name.clone();
+        let scale = one(plan, scale);
+        let scales = sources.map(|(_, scale)| scale.map(|scale| one(plan, scale)));
+        // Dead step removal drops the steps that are no longer read.
+        plan.steps[index] = Step {
+            name,
+            operation: Operation::QuantizedAdd {
+                scales,
+                scale,
+                low,
+                high,
+            },
+            inputs: sources.map(|(operand, _)| operand).to_vec(),
+            output: plan.steps[index].output,
+        };
+    }
+}
+
+/// The integers that a tensor is dequantized from, and their scale; itself if it is not.
+fn integers(
+    plan: &Plan,
+    makers: &[Option<usize>],
+    operand: Operand,
+) -> (Operand, Option<ConstantId>) {
+    let Operand::Tensor(id) = operand else {
+        return (operand, None);
+    };
+    let Some(step) = makers[id.0].map(|at| &plan.steps[at]) else {
+        return (operand, None);
+    };
+    match (&step.operation, &step.inputs[..]) {
+        (Operation::Dequantize { scale, .. }, &[from]) if symmetric(plan, step).is_some() => {
+            (from, Some(*scale))
+        }
+        _ => (operand, None),
+    }
+}
+
+/// A scale as a constant of shape (1).
+fn one(plan: &mut Plan, scale: ConstantId) -> ConstantId {
+    if plan.constants[scale.0].shape == [1] {
+        return scale;
+    }
+    let data = plan.constants[scale.0].data.clone();
+    plan.constants.push(Constant {
+        shape: vec![1],
+        data,
+    });
+    ConstantId(plan.constants.len() - 1)
 }
 
 /// The limits in quantized values of an activation that does nothing but clamp. Rounding is

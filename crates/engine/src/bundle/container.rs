@@ -14,9 +14,9 @@ use sha2::{Digest, Sha256};
 use super::BundleError;
 use crate::Manifest;
 
-/// The version of the format that is written. Version 4 has compressed constants; the rest is that
-/// of version 3.
-pub(super) const VERSION: u32 = 4;
+/// The version of the format that is written. Version 4 has compressed constants, and version 5 sums from
+/// integers to integers; the rest is that of version 3.
+pub(super) const VERSION: u32 = 5;
 /// The oldest version that is read.
 pub(super) const OLDEST: u32 = 3;
 /// The key of the only entry of the metadata.

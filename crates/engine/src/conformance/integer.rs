@@ -71,6 +71,24 @@ pub(super) fn run(plan: &Plan, step: &Step, inputs: &[Value]) -> Value {
             let scale = if scale > 0.0 { scale } else { 1.0 };
             Value::build(shape, |_| scale.into())
         }
+        Operation::QuantizedAdd {
+            scales,
+            scale,
+            low,
+            high,
+        } => {
+            let of = |id| constant(plan, id).data[0] as f32;
+            let scales = scales.map(|scale| scale.map_or(1.0, of));
+            let (scale, y) = (of(*scale), &inputs[1]);
+            Value::build(shape, |index| {
+                let [a, b] = [
+                    x.at(index) as f32 * scales[0],
+                    y.at(index) as f32 * scales[1],
+                ];
+                let rounded = ((a + b) / scale).round_ties_even();
+                f64::from(rounded.clamp((*low).into(), (*high).into()))
+            })
+        }
         _ => {
             let scale = inputs[1].data[0] as f32;
             Value::build(shape, |index| {

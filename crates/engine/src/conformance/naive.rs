@@ -334,7 +334,8 @@ fn run(plan: &Plan, step: &Step, inputs: &[Value]) -> Value {
         | Operation::QuantizedFullyConnected { .. }
         | Operation::Lookup { .. }
         | Operation::DynamicScale
-        | Operation::DynamicQuantize => integer::run(plan, step, inputs),
+        | Operation::DynamicQuantize
+        | Operation::QuantizedAdd { .. } => integer::run(plan, step, inputs),
     }
 }
 

@@ -428,6 +428,21 @@ fn conversion() -> Plan {
     };
     let back = b.step(back, &[unsigned], &shape);
     let mut outputs = vec![signed, unsigned, back];
+    let [first, sum] = [0.005, 0.011].map(|scale| b.constant(&[1], ConstantData::F32(vec![scale])));
+    for (inputs, (low, high)) in [
+        ([x, signed], (0, 127)),
+        ([signed, back], (-128, 127)),
+        ([signed, signed], (-128, 90)),
+        ([x, back], (-20, 30)),
+    ] {
+        let add = Operation::QuantizedAdd {
+            scales: inputs.map(|input| (input == signed).then_some(first)),
+            scale: sum,
+            low,
+            high,
+        };
+        outputs.push(b.typed_step(add, &inputs, &shape, ElementType::I8));
+    }
     let scale = b.constant(&[50], ConstantData::F32(vec![200.0; 50]));
     let shift = b.constant(&[50], ConstantData::F32(vec![0.0; 50]));
     let wide = b.step(

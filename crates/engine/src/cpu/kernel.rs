@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::instruction_set::{Available, InstructionSet};
 use crate::kernels::binary::{Broadcast, Select};
-use crate::kernels::convert::Scales;
+use crate::kernels::convert::{QuantizedAdd, Scales};
 use crate::kernels::convolution::{ConvolutionShape, ScalarConvolution, WindowAxis};
 use crate::kernels::depthwise::{Depthwise, VectorDepthwise};
 use crate::kernels::int8::{DepthwiseLayer, Stored, TiledLayer, WeightStorage};
@@ -54,6 +54,7 @@ pub(super) enum Kernel {
     Lookup(Vec<i8>),
     DynamicScale,
     DynamicQuantize,
+    QuantizedAdd(QuantizedAdd),
 }
 
 impl Kernel {
@@ -209,6 +210,21 @@ impl Kernel {
             Operation::Lookup { table } => Kernel::Lookup(integers(plan, *table).to_vec()),
             Operation::DynamicScale => Kernel::DynamicScale,
             Operation::DynamicQuantize => Kernel::DynamicQuantize,
+            Operation::QuantizedAdd {
+                scales,
+                scale,
+                low,
+                high,
+            } => {
+                let first = |id: ConstantId| floats(plan, id).first().copied();
+                let one = |id: ConstantId| first(id).unwrap_or(1.0);
+                Kernel::QuantizedAdd(QuantizedAdd {
+                    // An f32 input is not multiplied.
+                    scales: scales.map(|scale| scale.map_or(1.0, one)),
+                    scale: one(*scale),
+                    limits: (i32::from(*low), i32::from(*high)),
+                })
+            }
         };
         (kernel, multiply_adds)
     }

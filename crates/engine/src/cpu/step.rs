@@ -380,6 +380,15 @@ impl PreparedStep {
                 }
             },
             Kernel::Lookup(table) => quantized::look_up(table, read!(0), write!()),
+            Kernel::QuantizedAdd(sum) => {
+                let is_i8 = |at: usize| self.inputs[at].element_type == ElementType::I8;
+                match (is_i8(0), is_i8(1)) {
+                    (false, false) => sum.run::<f32, f32>(read!(0), read!(1), write!()),
+                    (false, true) => sum.run::<f32, i8>(read!(0), read!(1), write!()),
+                    (true, false) => sum.run::<i8, f32>(read!(0), read!(1), write!()),
+                    (true, true) => sum.run::<i8, i8>(read!(0), read!(1), write!()),
+                }
+            }
             Kernel::DynamicScale => {
                 let output: &mut [f32] = write!();
                 output[0] = quantized::dynamic_scale(read!(0));

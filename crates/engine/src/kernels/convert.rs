@@ -116,6 +116,34 @@ pub(crate) fn quantize<T: Number>(
     }
 }
 
+/// The sum of two tensors, quantized: [`Operation::QuantizedAdd`](crate::plan::Operation).
+#[derive(Debug)]
+pub(crate) struct QuantizedAdd {
+    /// Of the inputs; 1 for f32.
+    pub(crate) scales: [f32; 2],
+    /// Of the output.
+    pub(crate) scale: f32,
+    /// The least and the most, within i8.
+    pub(crate) limits: (i32, i32),
+}
+
+impl QuantizedAdd {
+    #[inline(always)]
+    pub(crate) fn run<A: Number, B: Number>(&self, a: &[A], b: &[B], output: &mut [i8]) {
+        let [first, second] = self.scales;
+        let (low, high) = (self.limits.0 as f32, self.limits.1 as f32);
+        let zero = ROUNDER.to_bits().cast_signed();
+        for ((o, &a), &b) in output.iter_mut().zip(a).zip(b) {
+            // As `quantize`, which has the reasons.
+            let x = (a.above(0) * first + b.above(0) * second) / self.scale;
+            let x = if x.is_nan() { 0.0 } else { x };
+            let x = if x < low { low } else { x };
+            let x = if x > high { high } else { x };
+            *o = i8::from_i32((x + ROUNDER).to_bits().cast_signed().wrapping_sub(zero));
+        }
+    }
+}
+
 /// 1.5 * 2^23.
 const ROUNDER: f32 = 12_582_912.0;
 /// Sums of [`ROUNDER`] and numbers up to this magnitude are exact but for the fraction.

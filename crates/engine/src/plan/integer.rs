@@ -86,6 +86,30 @@ impl Check<'_> {
                 }
                 Ok(input.iter().map(|&size| size as u64).product())
             }
+            Operation::QuantizedAdd {
+                scales,
+                scale,
+                low,
+                high,
+            } => {
+                self.types("output", self.output.element_type, &[I8])?;
+                self.scales(input, 0, *scale, None, I8)?;
+                self.number(low <= high, "limits", "the low one not above the high one")?;
+                for (&operand, scale) in self.step.inputs.iter().zip(scales) {
+                    let (shape, element_type) = self.plan.spec(operand);
+                    self.same_shape(shape)?;
+                    match scale {
+                        None => self.types("input", element_type, &[F32])?,
+                        Some(scale) => {
+                            self.types("input", element_type, &[I8])?;
+                            self.scales(shape, 0, *scale, None, I8)?;
+                            self.constant(*scale, "scale", &[F32], &[1])?;
+                        }
+                    }
+                }
+                self.constant(*scale, "scale", &[F32], &[1])?;
+                Ok(written)
+            }
             _ => {
                 self.types("input", input_type, &[F32])?;
                 self.types("output", self.output.element_type, &[I8])?;

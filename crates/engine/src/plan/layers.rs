@@ -57,9 +57,9 @@ impl Plan {
         let elements = product(&output);
         let read = step.inputs.first().map(|&input| self.spec(input));
         let moved = match &step.operation {
-            Operation::Quantize { .. } | Operation::DynamicQuantize => {
-                self.tensors[step.output.0].element_type
-            }
+            Operation::Quantize { .. }
+            | Operation::DynamicQuantize
+            | Operation::QuantizedAdd { .. } => self.tensors[step.output.0].element_type,
             _ => read.map_or(ElementType::F32, |(_, element_type)| element_type),
         };
         let weights = weights(&step.operation).map(|ConstantId(id)| &self.constants[id]);
@@ -168,7 +168,7 @@ fn name(operation: &Operation) -> &'static str {
         }
         Operation::MatMul => "matrix product",
         Operation::Unary { .. } => "activation",
-        Operation::Binary { .. } => "element by element",
+        Operation::Binary { .. } | Operation::QuantizedAdd { .. } => "element by element",
         Operation::Affine { .. } => "scale and shift",
         Operation::Pool2d { .. } => "pooling",
         Operation::ReduceMean { .. } => "mean",

@@ -386,6 +386,19 @@ pub enum Operation {
     /// saturate(round_half_even(x / scale)) from f32 to i8. The scale is the second
     /// input, f32 (1).
     DynamicQuantize,
+    /// The sum of two tensors of the output's shape, as the end of a residual connection:
+    /// round_half_even((a + b) / scale), clamped between the limits, where an i8 input is
+    /// multiplied by its scale first. Each operation is rounded to f32. Output i8.
+    QuantizedAdd {
+        /// f32 (1) for an i8 input, none for an f32 input.
+        scales: [Option<ConstantId>; 2],
+        /// f32 (1): of the output.
+        scale: ConstantId,
+        /// Lower limit; 0 where a ReLU follows.
+        low: i8,
+        /// Upper limit; 127 where nothing is cut off.
+        high: i8,
+    },
 }
 
 /// The epilogue of an INT8 layer: how a sum of integer products becomes an output.

@@ -109,14 +109,18 @@ impl Check<'_> {
             | Operation::QuantizedFullyConnected { .. }
             | Operation::Lookup { .. }
             | Operation::DynamicScale
-            | Operation::DynamicQuantize => return self.integer(input, input_type),
+            | Operation::DynamicQuantize
+            | Operation::QuantizedAdd { .. } => return self.integer(input, input_type),
         };
         Ok(written.saturating_mul(work))
     }
 
     fn input_count(&self) -> Result<(), PlanError> {
         let expected = match self.step.operation {
-            Operation::MatMul | Operation::Binary { .. } | Operation::DynamicQuantize => 2,
+            Operation::MatMul
+            | Operation::Binary { .. }
+            | Operation::DynamicQuantize
+            | Operation::QuantizedAdd { .. } => 2,
             Operation::Select => 3,
             Operation::QuantizedConv2d { finish, .. }
             | Operation::QuantizedFullyConnected { finish, .. } => integer::inputs(&finish),

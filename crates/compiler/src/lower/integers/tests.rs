@@ -243,3 +243,37 @@ fn sums_that_could_overflow_stay_in_floats() {
     plan.validate().unwrap();
     assert!(finishes(&plan).is_empty());
 }
+
+#[test]
+fn the_sum_of_a_residual_connection_becomes_integers_in_one_step() {
+    let mut q = Qdq::new();
+    let x = TensorType::new(ElementType::I8, [1, 256]);
+    let x = q.b.input("x", x).unwrap();
+    let skip = q.dequantize(x, 0.04);
+    let floats = q.node(Op::Function(pilotage_graph::Function::Cos), &[skip]);
+    let integers = q.round_trip(floats, 0.01);
+    let (min, max) = (-1.0, 2.5);
+    for (other, op) in [
+        (floats, Some(Op::Relu)),
+        (integers, Some(Op::Clip { min, max })),
+        (integers, None),
+    ] {
+        let mut y = q.node(Op::Add, &[other, skip]);
+        if let Some(op) = op {
+            y = q.node(op, &[y]);
+        }
+        let y = q.round_trip(y, 0.03);
+        let name = q.name("y");
+        q.b.output(name, y).unwrap();
+    }
+    let graph = q.b.finish().unwrap();
+    let plan = lower_weights(&graph, PortLayout::Model, Weights::AsTheyAre).unwrap();
+    let count =
+        |is: fn(&Operation) -> bool| plan.steps.iter().filter(|it| is(&it.operation)).count();
+    assert_eq!(count(|it| matches!(it, Operation::QuantizedAdd { .. })), 3);
+    assert_eq!(count(|it| matches!(it, Operation::Binary { .. })), 0);
+    assert_eq!(
+        answers(&graph, Weights::AsTheyAre),
+        answers(&graph, Weights::Dequantized)
+    );
+}
