@@ -59,6 +59,7 @@ impl Step {
                 Requirement::ArmCompiler,
                 Requirement::CppCompiler,
                 Requirement::TensorRtHeaders,
+                Requirement::Chromium,
                 Requirement::Nextest,
                 Requirement::Python,
                 Requirement::PythonPackages,

@@ -1,5 +1,6 @@
 //! Opens the page in Chromium, takes pictures of it, presses STOP and checks what the page shows.
-//! Run by hand beside the example `synthetic_drive`; needs Debian's package `chromium`.
+//! Run by hand beside the example `synthetic_drive`; needs Debian's package `chromium`. What the page does
+//! is tested in tests/browser.
 //!
 //!     cargo run -p pilotage-watch --example browser -- 'http://127.0.0.1:8642/?token=...' FOLDER
 //!
@@ -11,133 +12,49 @@
 #![allow(clippy::print_stdout, reason = "an example")]
 
 use std::error::Error;
-use std::io::{BufRead, BufReader};
-use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use base64::Engine;
-use serde_json::{Value, json};
-use tungstenite::{Message, WebSocket};
+use serde_json::json;
 
-const CHROMIUM: &str = "chromium";
+#[path = "../../../tests/browser/chromium.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod chromium;
+
+use chromium::Browser;
+
 /// How long the page receives frames before a picture is taken.
 const WATCHED: Duration = Duration::from_secs(9);
 
-/// A Chromium process with a connection to one page, over the Chrome DevTools Protocol
-/// (<https://chromedevtools.github.io/devtools-protocol/>).
-struct Browser {
-    process: Child,
-    socket: WebSocket<TcpStream>,
-    number: u64,
-    session: Option<String>,
+/// Shows the page in a window of this size.
+fn resize(
+    browser: &mut Browser,
+    width: u32,
+    height: u32,
+    phone: bool,
+) -> Result<(), Box<dyn Error>> {
+    let size = json!({
+        "width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone,
+    });
+    browser.call("Emulation.setDeviceMetricsOverride", size)?;
+    Ok(())
 }
 
-impl Browser {
-    fn start(profile: &Path) -> Result<Self, Box<dyn Error>> {
-        let mut process = Command::new(CHROMIUM)
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--remote-debugging-port=0",
-            ])
-            .arg(format!("--user-data-dir={}", profile.display()))
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let stderr = process.stderr.take().ok_or("no standard error")?;
-        let mut lines = BufReader::new(stderr).lines();
-        let url = loop {
-            let line = lines.next().ok_or("chromium ended")??;
-            if let Some(url) = line.strip_prefix("DevTools listening on ") {
-                break url.to_owned();
-            }
-        };
-        // Reads the rest of its messages, so that it does not block on a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        let address = url.trim_start_matches("ws://");
-        let address = address.split('/').next().ok_or("no address")?;
-        let stream = TcpStream::connect(address)?;
-        let (socket, _) = tungstenite::client(url.as_str(), stream)?;
-        let mut browser = Self {
-            process,
-            socket,
-            number: 0,
-            session: None,
-        };
-        let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }))?;
-        let attach = json!({ "targetId": target["targetId"], "flatten": true });
-        let attached = browser.call("Target.attachToTarget", attach)?;
-        browser.session = attached["sessionId"].as_str().map(str::to_owned);
-        Ok(browser)
-    }
-
-    fn call(&mut self, method: &str, parameters: Value) -> Result<Value, Box<dyn Error>> {
-        self.number += 1;
-        let mut message = json!({ "id": self.number, "method": method, "params": parameters });
-        if let Some(session) = &self.session {
-            message["sessionId"] = session.as_str().into();
-        }
-        self.socket.send(Message::text(message.to_string()))?;
-        loop {
-            let Message::Text(text) = self.socket.read()? else {
-                continue;
-            };
-            let mut answer: Value = serde_json::from_str(&text)?;
-            if answer["id"] == self.number {
-                return match answer.get("error") {
-                    Some(error) => Err(format!("{method}: {error}").into()),
-                    None => Ok(answer["result"].take()),
-                };
-            }
-        }
-    }
-
-    /// Shows the page in a window of this size.
-    fn resize(&mut self, width: u32, height: u32, phone: bool) -> Result<(), Box<dyn Error>> {
-        let size = json!({
-            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone,
-        });
-        self.call("Emulation.setDeviceMetricsOverride", size)?;
-        Ok(())
-    }
-
-    fn scheme(&mut self, scheme: &str) -> Result<(), Box<dyn Error>> {
-        let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
-        self.call(
-            "Emulation.setEmulatedMedia",
-            json!({ "features": [feature] }),
-        )?;
-        Ok(())
-    }
-
-    fn picture(&mut self, file: &Path) -> Result<(), Box<dyn Error>> {
-        let shot = self.call("Page.captureScreenshot", json!({ "format": "png" }))?;
-        let data = shot["data"].as_str().ok_or("no picture")?;
-        let engine = base64::engine::general_purpose::STANDARD;
-        std::fs::write(file, engine.decode(data)?)?;
-        println!("{}", file.display());
-        Ok(())
-    }
-
-    fn evaluate(&mut self, script: &str) -> Result<Value, Box<dyn Error>> {
-        let mut answer = self.call("Runtime.evaluate", json!({ "expression": script }))?;
-        Ok(answer["result"]["value"].take())
-    }
+fn scheme(browser: &mut Browser, scheme: &str) -> Result<(), Box<dyn Error>> {
+    let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+    let features = json!({ "features": [feature] });
+    browser.call("Emulation.setEmulatedMedia", features)?;
+    Ok(())
 }
 
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+fn picture(browser: &mut Browser, file: &Path) -> Result<(), Box<dyn Error>> {
+    let shot = browser.call("Page.captureScreenshot", json!({ "format": "png" }))?;
+    let data = shot["data"].as_str().ok_or("no picture")?;
+    let engine = base64::engine::general_purpose::STANDARD;
+    std::fs::write(file, engine.decode(data)?)?;
+    println!("{}", file.display());
+    Ok(())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -148,19 +65,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(&folder);
     std::fs::create_dir_all(folder)?;
     let profile = tempfile::tempdir()?;
-    let mut browser = Browser::start(profile.path())?;
-    browser.resize(1280, 800, false)?;
+    let mut browser = Browser::start(profile.path(), &[])?;
+    resize(&mut browser, 1280, 800, false)?;
     browser.call("Page.navigate", json!({ "url": url }))?;
     if arguments.next().as_deref() == Some("drive") {
         return drive(&mut browser, folder);
     }
     std::thread::sleep(WATCHED);
     for (name, width, height) in [("laptop", 1280, 800), ("phone", 390, 844)] {
-        browser.resize(width, height, name == "phone")?;
+        resize(&mut browser, width, height, name == "phone")?;
         for scheme in ["light", "dark"] {
-            browser.scheme(scheme)?;
+            scheme(&mut browser, scheme)?;
             std::thread::sleep(Duration::from_millis(600));
-            browser.picture(&folder.join(format!("{name}-{scheme}.png")))?;
+            picture(&mut browser, &folder.join(format!("{name}-{scheme}.png")))?;
         }
         let wide = browser.evaluate("document.documentElement.scrollWidth <= innerWidth")?;
         check(wide == true, "the page is no wider than the window")?;
@@ -177,7 +94,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         )?;
         browser.evaluate("document.getElementById('inputs').scrollIntoView({ block: 'start' })")?;
         std::thread::sleep(Duration::from_millis(600));
-        browser.picture(&folder.join("phone-inputs-dark.png"))?;
+        picture(&mut browser, &folder.join("phone-inputs-dark.png"))?;
     }
     browser.evaluate("document.getElementById('stop').click()")?;
     std::thread::sleep(Duration::from_secs(1));
@@ -186,7 +103,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         state == "stopped: an operator stopped the car",
         "STOP stops the car, and the page shows why",
     )?;
-    browser.picture(&folder.join("phone-stopped.png"))?;
+    picture(&mut browser, &folder.join("phone-stopped.png"))?;
     Ok(())
 }
 
@@ -211,13 +128,13 @@ fn drive(browser: &mut Browser, folder: &Path) -> Result<(), Box<dyn Error>> {
     browser.call("Input.dispatchKeyEvent", key("keyDown", "ArrowUp"))?;
     std::thread::sleep(Duration::from_millis(900));
     check(speed(browser)? > 1.0, "an arrow key drives the car")?;
-    browser.picture(&folder.join("laptop-drive-light.png"))?;
+    picture(browser, &folder.join("laptop-drive-light.png"))?;
     browser.call("Input.dispatchKeyEvent", key("keyUp", "ArrowUp"))?;
     pause();
     check(speed(browser)? < 0.1, "letting go stands still")?;
 
-    browser.resize(390, 844, true)?;
-    browser.scheme("dark")?;
+    resize(browser, 390, 844, true)?;
+    scheme(browser, "dark")?;
     browser.evaluate("document.getElementById('stick').scrollIntoView({ block: 'end' })")?;
     let at = |which: &str| {
         format!("Math.round(document.getElementById('stick').getBoundingClientRect().{which})")
@@ -233,7 +150,7 @@ fn drive(browser: &mut Browser, folder: &Path) -> Result<(), Box<dyn Error>> {
     )?;
     std::thread::sleep(Duration::from_millis(900));
     check(speed(browser)? > 1.0, "the stick drives the car")?;
-    browser.picture(&folder.join("phone-drive-dark.png"))?;
+    picture(browser, &folder.join("phone-drive-dark.png"))?;
     browser.evaluate(&click("stop"))?;
     pause();
     let state = browser.evaluate(&text("state"))?;

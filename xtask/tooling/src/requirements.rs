@@ -53,6 +53,8 @@ pub enum Requirement {
     Systemd,
     /// The tool that makes the .deb.
     CargoDeb,
+    /// The browser that tests the page.
+    Chromium,
     /// The test runner.
     Nextest,
     /// The tool for mutation testing.
@@ -68,7 +70,7 @@ pub enum Requirement {
 }
 
 use Requirement::{
-    ArmCompiler, ArmEmulator, ArmRoots, ArmTarget, CCompiler, CargoDeb, Clippy, CppCompiler,
+    ArmCompiler, ArmEmulator, ArmRoots, ArmTarget, CCompiler, CargoDeb, Chromium, Clippy, CppCompiler,
     GuestTools, Mutants, Nextest, OnnxCases, Python, PythonPackages, Rustfmt, Systemd,
     TensorRtHeaders,
 };
@@ -87,6 +89,7 @@ impl Requirement {
             GuestTools => "make, mke2fs and setpriv".into(),
             Systemd => "systemd-analyze".into(),
             CargoDeb => format!("cargo-deb {CARGO_DEB}"),
+            Chromium => "Chromium (chromium)".into(),
             Nextest => format!("cargo-nextest {NEXTEST}"),
             Mutants => format!("cargo-mutants {MUTANTS}"),
             Python => "Python 3.11 or later with venv and pip".into(),
@@ -126,6 +129,7 @@ impl Requirement {
                 .answer()
                 .is_some(),
             CargoDeb => installed(checkout, "cargo-deb", CARGO_DEB),
+            Chromium => Invocation::new("chromium --version").answer().is_some(),
             Nextest => tool(checkout, "cargo-nextest", NEXTEST).is_some(),
             Mutants => tool(checkout, "cargo-mutants", MUTANTS).is_some(),
             Python => python().is_some(),
@@ -163,6 +167,7 @@ impl Requirement {
             GuestTools => vec![debian("make e2fsprogs util-linux")],
             Systemd => vec![debian("systemd")],
             CargoDeb => vec![cargo_install(checkout, "cargo-deb", CARGO_DEB)],
+            Chromium => vec![debian("chromium")],
             Nextest => vec![
                 cargo_install(checkout, "cargo-nextest", NEXTEST)
                     .arg("--no-default-features")
