@@ -41,7 +41,7 @@ fn resize(
     Ok(())
 }
 
-fn scheme(browser: &mut Browser, scheme: &str) -> Result<(), Box<dyn Error>> {
+fn prefer(browser: &mut Browser, scheme: &str) -> Result<(), Box<dyn Error>> {
     let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
     let features = json!({ "features": [feature] });
     browser.call("Emulation.setEmulatedMedia", features)?;
@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (name, width, height) in [("laptop", 1280, 800), ("phone", 390, 844)] {
         resize(&mut browser, width, height, name == "phone")?;
         for scheme in ["light", "dark"] {
-            scheme(&mut browser, scheme)?;
+            prefer(&mut browser, scheme)?;
             std::thread::sleep(Duration::from_millis(600));
             picture(&mut browser, &folder.join(format!("{name}-{scheme}.png")))?;
         }
@@ -134,7 +134,7 @@ fn drive(browser: &mut Browser, folder: &Path) -> Result<(), Box<dyn Error>> {
     check(speed(browser)? < 0.1, "letting go stands still")?;
 
     resize(browser, 390, 844, true)?;
-    scheme(browser, "dark")?;
+    prefer(browser, "dark")?;
     browser.evaluate("document.getElementById('stick').scrollIntoView({ block: 'end' })")?;
     let at = |which: &str| {
         format!("Math.round(document.getElementById('stick').getBoundingClientRect().{which})")

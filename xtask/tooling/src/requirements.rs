@@ -70,8 +70,8 @@ pub enum Requirement {
 }
 
 use Requirement::{
-    ArmCompiler, ArmEmulator, ArmRoots, ArmTarget, CCompiler, CargoDeb, Chromium, Clippy, CppCompiler,
-    GuestTools, Mutants, Nextest, OnnxCases, Python, PythonPackages, Rustfmt, Systemd,
+    ArmCompiler, ArmEmulator, ArmRoots, ArmTarget, CCompiler, CargoDeb, Chromium, Clippy,
+    CppCompiler, GuestTools, Mutants, Nextest, OnnxCases, Python, PythonPackages, Rustfmt, Systemd,
     TensorRtHeaders,
 };
 
