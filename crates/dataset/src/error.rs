@@ -92,6 +92,28 @@ pub enum DatasetError {
         /// What is wrong.
         problem: ScansProblem,
     },
+    /// Records were named that the recording does not have.
+    #[error(
+        "{}: has the records 0 to {last}, and not {from} to {to}", path.display()
+    )]
+    NoSuchRecords {
+        /// The recording.
+        path: PathBuf,
+        /// Its last record.
+        last: usize,
+        /// The first of those that were named.
+        from: usize,
+        /// The last of them.
+        to: usize,
+    },
+    /// The file with the marks was changed so that a mark cannot be removed from it.
+    #[error(
+        "{}: has rows that `pilotage data` did not write so; delete the rows there by hand", path.display()
+    )]
+    MarksByHand {
+        /// The file with the marks.
+        path: PathBuf,
+    },
     /// The folder has the lists of two formats.
     #[error(
         "{}: has both {first} and {second}; move one of them to another folder", folder.display()

@@ -34,6 +34,7 @@ mod domain;
 mod error;
 mod file;
 mod format;
+mod histogram;
 mod limits;
 mod lines;
 mod marks;
@@ -57,8 +58,9 @@ pub use error::{
     BadPicture, BadPictures, DatasetError, LogProblem, PictureProblem, RowProblem, ScansProblem,
 };
 pub use format::Format;
+pub use histogram::{BARS, Histogram};
 pub use limits::{BAD_SHARE_PERCENT, LARGEST_SIDE, MOST_RECORDS, tolerable};
-pub use marks::{LEFT_OUT, Marks, marks_file};
+pub use marks::{BY_HAND, LEFT_OUT, Marks, marks_file};
 pub use mcap::LogOptions;
 pub use notes::Note;
 pub use order::natural;

@@ -14,6 +14,11 @@ use crate::table::{Table, row_error};
 /// again, its row is deleted; to use all, the file is.
 pub const LEFT_OUT: &str = "left_out.csv";
 
+/// The first line of a file with marks.
+const TITLES: &str = "image_name,reason\n";
+/// The reason of a mark that an operator sets.
+pub const BY_HAND: &str = "marked by hand";
+
 /// The folder and the name of the marks of a recording: beside a log of messages, a file of its own.
 fn place(recording: &Path) -> (PathBuf, String) {
     let name = recording.file_name().and_then(|name| name.to_str());
@@ -86,6 +91,7 @@ pub struct Marks {
     new: HashSet<String>,
     /// The rows of the new marks.
     rows: String,
+    removed: HashSet<String>,
 }
 
 impl Marks {
@@ -99,6 +105,7 @@ impl Marks {
             marked: read(folder)?.unwrap_or_default(),
             new: HashSet::new(),
             rows: String::new(),
+            removed: HashSet::new(),
         })
     }
 
@@ -115,18 +122,36 @@ impl Marks {
         }
     }
 
+    /// Removes the mark of a picture: records with it are used again.
+    pub fn remove(&mut self, picture: &Path) {
+        if let Some(name) = picture.to_str().filter(|name| self.marked.contains(*name)) {
+            self.removed.insert(name.to_owned());
+        }
+    }
+
+    /// Whether a picture is marked, by a mark that is written.
+    pub fn is_marked(&self, picture: &Path) -> bool {
+        picture.to_str().is_some_and(|it| self.marked.contains(it))
+    }
+
+    /// Whether writing changes the mark of a picture.
+    pub(crate) fn changes(&self, picture: &Path) -> bool {
+        let is_in = |names: &HashSet<String>| picture.to_str().is_some_and(|it| names.contains(it));
+        is_in(&self.new) || is_in(&self.removed)
+    }
+
     /// Whether a picture has a new mark.
     pub fn is_new(&self, picture: &Path) -> bool {
         picture.to_str().is_some_and(|name| self.new.contains(name))
     }
 
-    /// Writes the new marks. The file is replaced atomically: after a power cut it has the earlier
-    /// marks or all.
+    /// Writes the new marks, and those that are left. The file is replaced atomically: after a power cut it
+    /// has the earlier marks or all.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the file cannot be written, or a mark is to be removed from a file that was edited by hand.
     pub fn write(self) -> Result<(), DatasetError> {
-        if self.new.is_empty() {
+        if self.new.is_empty() && self.removed.is_empty() {
             return Ok(());
         }
         let (folder, name) = place(&self.folder);
@@ -136,15 +161,34 @@ impl Marks {
             reason,
         };
         let mut text = match self.marked.is_empty() {
-            true => "image_name,reason\n".to_owned(),
+            true => TITLES.to_owned(),
             // Read before, so it is a regular file of bounded rows.
             false => fs::read_to_string(&path).map_err(failed)?,
         };
         if !text.ends_with('\n') {
             text.push('\n');
         }
+        if !self.removed.is_empty() {
+            text = self
+                .without_removed(&text)
+                .ok_or(DatasetError::MarksByHand { path: path.clone() })?;
+        }
         text += &self.rows;
         replace(&folder, &name, &text).map_err(failed)
+    }
+
+    /// The rows without those that are removed; `None` if they are not as [`Marks::add`] writes them.
+    fn without_removed(&self, text: &str) -> Option<String> {
+        let starts: Vec<String> = self.removed.iter().map(|it| quoted(it) + ",").collect();
+        let mut found = vec![false; starts.len()];
+        let mut left = TITLES.to_owned();
+        for row in text.strip_prefix(TITLES)?.split_inclusive('\n') {
+            match starts.iter().position(|start| row.starts_with(start)) {
+                Some(place) => found[place] = true,
+                None => left += row,
+            }
+        }
+        found.iter().all(|&it| it).then_some(left)
     }
 }
 

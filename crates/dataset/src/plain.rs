@@ -55,6 +55,17 @@ pub(crate) fn read(folder: &Path) -> Result<Found, DatasetError> {
     }
 }
 
+/// Whether a folder has a picture.
+pub(crate) fn has_pictures(folder: &Path) -> Result<bool, DatasetError> {
+    let failed = |reason| DatasetError::File {
+        path: folder.to_owned(),
+        reason,
+    };
+    let entries = fs::read_dir(folder).map_err(failed)?;
+    let mut names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.any(|name| is_picture(&name)))
+}
+
 /// Whether there are pictures or a list among the first files of a folder.
 fn has_recording(folder: &Path) -> bool {
     let Ok(entries) = fs::read_dir(folder) else {

@@ -6,7 +6,7 @@ use pilotage_vehicle::Domain;
 
 use crate::error::{DatasetError, PictureProblem};
 use crate::format::{Format, detect, list_above};
-use crate::marks;
+use crate::marks::{self, BY_HAND, Marks};
 use crate::mcap::{self, Log, LogOptions};
 use crate::notes::Note;
 use crate::picture::{self, Picture};
@@ -27,8 +27,8 @@ pub struct Recording {
 
 impl Recording {
     /// Reads the records of a folder, or of a log of messages, in a format that is detected by the
-    /// content. Records that `pilotage data clean` marked, or that are deleted in a tub, are left
-    /// out.
+    /// content. Records that `pilotage data clean` or `mark` marked, or that are deleted in a tub, are
+    /// left out.
     ///
     /// # Errors
     /// When there is no recording, or a list cannot be read; the message names file, line and column.
@@ -41,6 +41,33 @@ impl Recording {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(path: &Path, options: &LogOptions) -> Result<Self, DatasetError> {
+        Self::read(path, options, true)
+    }
+
+    /// As [`open`](Self::open), with the records that are marked, so that the numbers of records do not depend
+    /// on marks. Records that are deleted in a tub are left out.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_marked(path: &Path) -> Result<Self, DatasetError> {
+        Self::read(path, &LogOptions::default(), false)
+    }
+
+    /// The format of a folder or a log, without reading its records.
+    ///
+    /// # Errors
+    /// When it is no recording: a folder needs a list or a picture.
+    pub fn detect(path: &Path) -> Result<Format, DatasetError> {
+        let format = detect(path)?;
+        if format == Format::Pictures && !plain::has_pictures(path)? {
+            let folder = path.to_owned();
+            let hint = "a recording has a list of records, or pictures".to_owned();
+            return Err(DatasetError::Empty { folder, hint });
+        }
+        Ok(format)
+    }
+
+    fn read(path: &Path, options: &LogOptions, leave_out: bool) -> Result<Self, DatasetError> {
         let format = detect(path)?;
         let mut log = None;
         let mut found = match format {
@@ -62,7 +89,9 @@ impl Recording {
             let folder = path.to_owned();
             found.notes.push(Note::ListAbove { folder, list });
         }
-        marks::apply(path, &mut found)?;
+        if leave_out {
+            marks::apply(path, &mut found)?;
+        }
         if found.records.is_empty() {
             let hint = "record some hundred frames of driving, as the car sees them".to_owned();
             return Err(match log {
@@ -125,6 +154,39 @@ impl Recording {
             record.steering = record.steering.map(|value| 0.0 - value);
             record.yaw_rate = record.yaw_rate.map(|value| 0.0 - value);
         }
+    }
+
+    /// Marks the records `from` to `to`, so that every reader leaves them out; with `used`, removes their
+    /// marks. Records are numbered from 0 as [`open_marked`](Self::open_marked) gives them. A mark is
+    /// of a picture: other records with the same picture are left out, too. Returns how many records
+    /// changed.
+    ///
+    /// # Errors
+    /// When there are no such records, or the marks cannot be read or written.
+    pub fn mark(&self, (from, to): (usize, usize), used: bool) -> Result<usize, DatasetError> {
+        let range = match from <= to {
+            true => self.records.get(from..=to),
+            false => None,
+        };
+        let Some(range) = range else {
+            return Err(DatasetError::NoSuchRecords {
+                path: self.folder.clone(),
+                last: self.records.len().saturating_sub(1),
+                from,
+                to,
+            });
+        };
+        let mut marks = Marks::open(&self.folder)?;
+        for record in range {
+            match used {
+                true => marks.remove(&record.picture),
+                false => marks.add(&record.picture, BY_HAND),
+            }
+        }
+        let changed = self.records.iter().filter(|it| marks.changes(&it.picture));
+        let count = changed.count();
+        marks.write()?;
+        Ok(count)
     }
 
     /// The folder, or the log's file.

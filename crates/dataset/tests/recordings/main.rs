@@ -9,6 +9,7 @@
 mod damage;
 mod formats;
 mod logs;
+mod marks;
 mod properties;
 mod support;
 mod tubs;
