@@ -1,8 +1,9 @@
-//! `pilotage data`: shows, imports, splits and cleans recordings.
+//! `pilotage data`: shows, imports, splits, cleans and marks recordings.
 
 mod clean;
 pub(super) mod copy;
 mod import;
+mod mark;
 mod sheet;
 mod show;
 mod signs;
@@ -33,6 +34,8 @@ enum Command {
     Split(split::Options),
     /// Mark bad, black and repeated pictures, so that they are left out; nothing is deleted
     Clean(clean::Options),
+    /// Mark a range of records, so that they are left out, or remove their marks; nothing is deleted
+    Mark(mark::Options),
 }
 
 /// Runs the subcommand.
@@ -45,6 +48,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Command::Import(options) => import::run(options),
         Command::Split(options) => split::run(options),
         Command::Clean(options) => clean::run(options),
+        Command::Mark(options) => mark::run(options),
     }
 }
 

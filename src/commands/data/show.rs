@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use pilotage_console::print;
-use pilotage_dataset::{Record, Recording};
+use pilotage_dataset::{BARS, Histogram, Record, Recording};
 use pilotage_vehicle::Domain;
 use serde::Serialize;
 
@@ -30,10 +30,6 @@ pub struct Options {
     log: LogArguments,
 }
 
-/// Bars of a histogram.
-const BARS: usize = 11;
-/// The values that a histogram's range may end at.
-const LIMITS: [f64; 6] = [0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
 /// An interval longer than this many medians is a gap.
 const GAP: f64 = 3.0;
 /// A steering smaller than this is straight.
@@ -299,24 +295,13 @@ impl Range {
     }
 }
 
-/// The least of [`LIMITS`] that is at least `largest`.
-fn limit(largest: f64) -> f64 {
-    let mut limits = LIMITS.into_iter();
-    limits.find(|&limit| limit >= largest).unwrap_or(1.0)
-}
-
 impl Spread {
     fn of(values: &[f64]) -> Option<Self> {
         let range = Range::of(values)?;
-        let limit = limit(range.least.abs().max(range.largest.abs()));
-        let mut histogram = [0; BARS];
-        for value in values {
-            let place = (value / limit + 1.0) / 2.0 * BARS as f64;
-            histogram[(place as usize).min(BARS - 1)] += 1;
-        }
+        let Histogram { bars, limit } = Histogram::of(values);
         Some(Self {
             range,
-            histogram,
+            histogram: bars,
             histogram_limit: limit,
         })
     }
