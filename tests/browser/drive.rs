@@ -45,6 +45,17 @@ impl Drive {
         Self::run(command)
     }
 
+    /// Starts the page's program for the recordings in a folder.
+    pub fn recordings(folder: &Path) -> Self {
+        let program = Path::new(PILOTAGE).with_file_name("pilotage-watch");
+        // Its messages are read from standard error.
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$0\" \"$@\" >&2"]).arg(program);
+        command.arg("--recordings").arg(folder);
+        command.args(["--listen", "127.0.0.1:0"]);
+        Self::run(command)
+    }
+
     fn run(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::null())
@@ -180,8 +191,10 @@ impl Page {
             _profile: profile,
         };
         page.show(url);
-        let connected = "document.getElementById('connection')?.className === 'live'";
-        page.until("the page is connected", connected);
+        if !url.contains("/recordings") {
+            let connected = "document.getElementById('connection')?.className === 'live'";
+            page.until("the page is connected", connected);
+        }
         page
     }
 

@@ -233,6 +233,62 @@ fn the_car_stops_in_time_however_the_page_ends() {
     drive.wait_for_message("the page's program has ended");
 }
 
+/// Four pictures, of which two are left out and one of them is used again.
+fn recordings_are_scrubbed_and_marked() {
+    let folder = tempfile::tempdir().unwrap();
+    let monday = folder.path().join("monday");
+    film::pictures(&monday);
+    let program = Drive::recordings(folder.path());
+    let mut page = Page::open(&program.url, &[]);
+    page.until("the first picture is shown", "drawn === 0");
+    let width = "document.getElementById('picture').width";
+    assert_eq!(page.get(width), 640);
+    // The pictures of `film` differ in their blue.
+    let blue =
+        "document.getElementById('picture').getContext('2d').getImageData(5, 5, 1, 1).data[2]";
+    let first = page.get(blue);
+    let scrub = |to: u32| {
+        format!(
+            "(() => {{ const it = document.getElementById('at'); it.value = {to}; \
+             it.dispatchEvent(new Event('input')) }})()"
+        )
+    };
+    // Nothing is chosen yet.
+    assert_eq!(page.get("document.getElementById('mark').disabled"), true);
+    page.get(&scrub(1));
+    page.until("the second picture is shown", "drawn === 1");
+    assert_ne!(page.get(blue), first);
+    page.click("from");
+    page.get(&scrub(2));
+    page.click("to");
+    page.click("mark");
+    page.until(
+        "two are left out",
+        "shown.marked.filter(Boolean).length === 2",
+    );
+    let left = || {
+        pilotage_dataset::Recording::open(&monday)
+            .unwrap()
+            .records()
+            .len()
+    };
+    assert_eq!(left(), 2);
+    page.click("from");
+    page.click("use");
+    page.until(
+        "one is used again",
+        "shown.marked.filter(Boolean).length === 1",
+    );
+    assert_eq!(left(), 3);
+    let shown = page.get("document.getElementById('result').textContent");
+    assert!(
+        shown.as_str().unwrap().contains("4 records, 1 left out"),
+        "{shown}"
+    );
+    page.click("play");
+    page.until("it plays to the end", "drawn === 3 && !playing");
+}
+
 fn main() -> ExitCode {
     let version = Command::new(CHROMIUM).arg("--version").output();
     let there = version.is_ok_and(|it| it.status.success());
@@ -243,9 +299,13 @@ fn main() -> ExitCode {
              `cargo xtask test --install` installs it"
         );
     }
-    let tests: [(&str, fn()); 3] = [
+    let tests: [(&str, fn()); 4] = [
         ("a_lap_is_watched", a_lap_is_watched),
         ("the_page_drives", the_page_drives),
+        (
+            "recordings_are_scrubbed_and_marked",
+            recordings_are_scrubbed_and_marked,
+        ),
         (
             "the_car_stops_in_time_however_the_page_ends",
             the_car_stops_in_time_however_the_page_ends,

@@ -15,6 +15,8 @@
 //! | `brake` | stop and disarm |
 //! | `command` | high-level commands to the pilot |
 //! | `wheel` | driving with the page |
+//! | `recordings` | a page that shows recordings and marks records |
+//! | `html` | responses with a page |
 //! | `terminal` | the same numbers in a terminal |
 
 #![forbid(unsafe_code)]
@@ -22,7 +24,9 @@
 mod access;
 mod brake;
 mod command;
+mod html;
 mod live;
+mod recordings;
 mod sampler;
 mod server;
 mod session;
@@ -33,6 +37,7 @@ mod wheel;
 pub use access::{Access, Token};
 pub use brake::{Brake, BrakeError, CarBrake};
 pub use live::Live;
+pub use recordings::Recordings;
 pub use sampler::{Ends, PilotAt, Sampler};
 pub use server::{Actions, Server, ServerError};
 pub use terminal::terminal;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use lexopt::prelude::*;
 use pilotage_watch::{
-    Access, Actions, CarBrake, Live, PilotAt, Sampler, Server, ServerError, Token, Wheel, terminal,
+    Access, Actions, CarBrake, Live, PilotAt, Recordings, Sampler, Server, ServerError, Token,
+    Wheel, terminal,
 };
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
@@ -21,6 +22,7 @@ Shows in a browser what a pilot does, and stops the car.
 Usage: pilotage-watch --tap SOCKET [--car FILE] [--listen ADDRESS:PORT] [--host NAME]...
                       [--pictures N]
        pilotage-watch --terminal --tap SOCKET [--car FILE]
+       pilotage-watch --recordings FOLDER [--listen ADDRESS:PORT] [--host NAME]...
        pilotage-watch --pilot-on-stdin [--hand-on-stdout] [...]
 
   --tap SOCKET           the pilot's socket for observers (`pilotage drive --tap SOCKET`)
@@ -30,6 +32,9 @@ Usage: pilotage-watch --tap SOCKET [--car FILE] [--listen ADDRESS:PORT] [--host 
   --hand-on-stdout       standard output is a pipe to the pilot, which is driven with this page;
                          messages go to standard error
   --commands SOCKET      the pilot's socket for high-level commands, which the page then sets
+  --recordings FOLDER    show the recordings in this folder on a page of their own, and mark ranges
+                         of records there that are left out; nothing is deleted. Without a pilot
+                         only this page is served
   --car FILE             the car to stop and disarm [default: /etc/pilotage/car.toml]; while a
                          simulated car is driven, the stop goes to its pilot
   --listen ADDRESS:PORT  where to serve the page [default: 127.0.0.1:8642, or another port if
@@ -51,6 +56,7 @@ struct Options {
     pilot_on_stdin: bool,
     hand_on_stdout: bool,
     commands: Option<PathBuf>,
+    recordings: Option<PathBuf>,
     car: Option<PathBuf>,
     listen: Option<SocketAddr>,
     hosts: Vec<String>,
@@ -65,6 +71,7 @@ fn options() -> anyhow::Result<Option<Options>> {
         pilot_on_stdin: false,
         hand_on_stdout: false,
         commands: None,
+        recordings: None,
         car: None,
         listen: None,
         hosts: Vec::new(),
@@ -78,6 +85,7 @@ fn options() -> anyhow::Result<Option<Options>> {
             Long("pilot-on-stdin") => options.pilot_on_stdin = true,
             Long("hand-on-stdout") => options.hand_on_stdout = true,
             Long("commands") => options.commands = Some(arguments.value()?.into()),
+            Long("recordings") => options.recordings = Some(arguments.value()?.into()),
             Long("car") => options.car = Some(arguments.value()?.into()),
             Long("listen") => options.listen = Some(arguments.value()?.parse()?),
             Long("host") => options.hosts.push(arguments.value()?.string()?),
@@ -110,14 +118,15 @@ fn run() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let pilot = match (&options.tap, options.pilot_on_stdin) {
-        (Some(path), false) => PilotAt::Path(path.clone()),
+        (Some(path), false) => Some(PilotAt::Path(path.clone())),
         (None, true) => {
             let connection = std::io::stdin().as_fd().try_clone_to_owned();
-            PilotAt::Connection(
+            Some(PilotAt::Connection(
                 connection.context("standard input is not a connection to a pilot")?,
-            )
+            ))
         }
-        _ => bail!("give either --tap SOCKET or --pilot-on-stdin"),
+        (None, false) if options.recordings.is_some() => None,
+        _ => bail!("give one of --tap SOCKET, --pilot-on-stdin and --recordings FOLDER"),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -130,7 +139,7 @@ fn run() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(options: Options, pilot: PilotAt) -> anyhow::Result<()> {
+async fn serve(options: Options, pilot: Option<PilotAt>) -> anyhow::Result<()> {
     let token = Token::random().context("the system has no random numbers for a token")?;
     let access = |address| Access::new(token.clone(), address, options.hosts.clone());
     let server = match options.listen {
@@ -142,20 +151,39 @@ async fn serve(options: Options, pilot: PilotAt) -> anyhow::Result<()> {
             listening => listening?,
         },
     };
+    let recordings = match options.recordings {
+        Some(folder) => Some(recordings(folder, pilot.is_some())?),
+        None => None,
+    };
+    let only_recordings = pilot.is_none();
     let live = Arc::new(Live::default());
     let (send_end, mut end) = tokio::sync::mpsc::channel(1);
     let ended = move |ends| {
         // The channel has room for the only message.
         let _ = send_end.try_send(ends);
     };
-    let sampler = Sampler::start(pilot, Arc::clone(&live), options.pictures, ended)
-        .context("the pilot cannot be observed")?;
+    // Without a pilot nothing ends the page but its operator.
+    let mut kept = None;
+    let sampler = match pilot {
+        Some(pilot) => Some(
+            Sampler::start(pilot, Arc::clone(&live), options.pictures, ended)
+                .context("the pilot cannot be observed")?,
+        ),
+        None => {
+            kept = Some(ended);
+            None
+        }
+    };
     let wheel = match options.hand_on_stdout {
         true => Some(wheel_on_stdout()?),
         false => None,
     };
-    let mut address = format!("watch: {}", server.url());
-    if let Some(url) = server.url_from_elsewhere() {
+    let shown = |url: String| match only_recordings {
+        true => url.replacen("/?", "/recordings?", 1),
+        false => url,
+    };
+    let mut address = format!("watch: {}", shown(server.url()));
+    if let Some(url) = server.url_from_elsewhere().map(shown) {
         address = format!("watch: {url}");
         if std::io::stderr().is_terminal() {
             address += &code(&url);
@@ -173,6 +201,7 @@ async fn serve(options: Options, pilot: PilotAt) -> anyhow::Result<()> {
         brake,
         wheel,
         commands: options.commands,
+        recordings,
     };
     tokio::select! {
         () = server.run(live, actions) => {}
@@ -181,8 +210,14 @@ async fn serve(options: Options, pilot: PilotAt) -> anyhow::Result<()> {
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         }
     }
-    drop(sampler);
+    drop((sampler, kept));
     Ok(())
+}
+
+fn recordings(folder: PathBuf, beside_a_drive: bool) -> anyhow::Result<Arc<Recordings>> {
+    let recordings = Recordings::of(folder.clone(), beside_a_drive);
+    let recordings = recordings.with_context(|| format!("--recordings {}", folder.display()))?;
+    Ok(Arc::new(recordings))
 }
 
 /// The address as a QR code for a phone's camera, on lines of its own.

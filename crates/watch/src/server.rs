@@ -10,7 +10,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Path as Segment, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,11 +19,11 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::access::{Kind, random_hex};
-use crate::{Access, Brake, Live, Wheel, command, session};
+use crate::access::Kind;
+use crate::{Access, Brake, Live, Recordings, Wheel, command, html, recordings, session};
 
-/// The page; `{{nonce}}` is replaced for each response, `{{wheel}}` by [`WHEEL`], `{{inputs}}` by [`INPUTS`], and
-/// `{{sets}}` by whether the pilot takes commands.
+/// The page; `{{wheel}}` is replaced by [`WHEEL`], `{{inputs}}` by [`INPUTS`], `{{sets}}` by whether the pilot takes
+/// commands, and `{{recordings}}` by whether recordings are shown.
 const PAGE: &str = include_str!("page.html");
 /// The page's script for driving.
 const WHEEL: &str = include_str!("wheel.js");
@@ -68,9 +68,10 @@ struct Shared {
     brake: Arc<dyn Brake>,
     wheel: Option<Arc<Wheel>>,
     commands: Option<PathBuf>,
+    recordings: Option<Arc<Recordings>>,
 }
 
-/// What a page can do to a car.
+/// What a page can do to a car, and to recordings.
 pub struct Actions {
     /// Stops and disarms it.
     pub brake: Arc<dyn Brake>,
@@ -78,6 +79,8 @@ pub struct Actions {
     pub wheel: Option<Arc<Wheel>>,
     /// The socket of a pilot that takes high-level commands.
     pub commands: Option<PathBuf>,
+    /// The recordings that it shows and marks.
+    pub recordings: Option<Arc<Recordings>>,
 }
 
 /// The answer to an action.
@@ -139,6 +142,7 @@ impl Server {
             brake: actions.brake,
             wheel: actions.wheel,
             commands: actions.commands,
+            recordings: actions.recordings,
         });
         let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         loop {
@@ -174,15 +178,18 @@ impl Server {
 }
 
 fn router(shared: Shared) -> Router {
+    let recordings = shared.recordings.clone();
+    let recordings = recordings.map_or_else(Router::new, recordings::routes);
     Router::new()
         .route("/", get(page))
         .route("/live", get(live))
         .route("/stop", post(stop))
         .route("/disarm", post(disarm))
         .route("/command/{name}", post(command))
+        .with_state(shared.clone())
+        .nest("/recordings", recordings)
         .fallback(|| async { StatusCode::NOT_FOUND })
-        .layer(middleware::from_fn_with_state(shared.clone(), check))
-        .with_state(shared)
+        .layer(middleware::from_fn_with_state(shared, check))
 }
 
 /// Rejects what may not be here, before any route.
@@ -227,27 +234,13 @@ fn has_body(request: &Request) -> bool {
 }
 
 async fn page(State(shared): State<Shared>) -> Response {
-    let Ok(nonce) = random_hex() else {
-        let text = "the system has no random numbers\n";
-        return (StatusCode::INTERNAL_SERVER_ERROR, text).into_response();
-    };
-    let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \
-         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    );
-    let mut response = Html(
-        PAGE.replace("{{wheel}}", WHEEL)
+    html::page(
+        &PAGE
+            .replace("{{wheel}}", WHEEL)
             .replace("{{inputs}}", INPUTS)
             .replace("{{sets}}", &shared.commands.is_some().to_string())
-            .replace("{{nonce}}", &nonce),
+            .replace("{{recordings}}", &shared.recordings.is_some().to_string()),
     )
-    .into_response();
-    // Hexadecimal digits are valid in a header.
-    if let Ok(policy) = HeaderValue::from_str(&policy) {
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
-    response
 }
 
 async fn live(State(shared): State<Shared>, upgrade: WebSocketUpgrade) -> Response {

@@ -11,7 +11,8 @@ use pilotage_guard::LinkError;
 use pilotage_tap::{Drive, EngineInputs, FrameRecord, PictureView, PixelFormat, Tap, TapServer};
 use pilotage_vehicle::{Measurements, Rays, Time};
 use pilotage_watch::{
-    Access, Actions, Brake, BrakeError, Ends, Live, PilotAt, Sampler, Server, Token, Wheel,
+    Access, Actions, Brake, BrakeError, Ends, Live, PilotAt, Recordings, Sampler, Server, Token,
+    Wheel,
 };
 use serde_json::Value;
 use tungstenite::{ClientRequestBuilder, Message, WebSocket};
@@ -50,6 +51,15 @@ pub fn start() -> Running {
 
 /// The same, with pages that drive, and a pilot that takes commands at a socket.
 pub fn start_with(wheel: Option<Wheel>, commands: Option<PathBuf>) -> Running {
+    start_all(wheel, commands, None)
+}
+
+/// The same, with recordings that the page shows.
+pub fn start_all(
+    wheel: Option<Wheel>,
+    commands: Option<PathBuf>,
+    recordings: Option<Arc<Recordings>>,
+) -> Running {
     let drive = Drive {
         name: "a <car>".to_owned(),
         simulated: true,
@@ -95,6 +105,7 @@ pub fn start_with(wheel: Option<Wheel>, commands: Option<PathBuf>) -> Running {
                     brake,
                     wheel,
                     commands,
+                    recordings,
                 };
                 server.run(live, actions).await;
             });
@@ -122,7 +133,8 @@ impl Running {
         let _ = stream.write_all(head.as_bytes());
         let mut response = Vec::new();
         let _ = stream.read_to_end(&mut response);
-        String::from_utf8(response).unwrap()
+        // Pictures are no text.
+        String::from_utf8_lossy(&response).into_owned()
     }
 
     /// The status of the response to `head`; 0 without a response.
