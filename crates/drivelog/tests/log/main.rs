@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod folder;
+mod layout;
 
 use std::io::Cursor;
 use std::path::Path;
