@@ -3,7 +3,7 @@
 //!
 //! `cargo xtask soak` runs it for 100,000 frames and prints the time from the sensor until the
 //! guard acts. PILOTAGE_SOAK is the number of frames; PILOTAGE_SOAK_BUSY keeps the second core
-//! busy.
+//! busy; PILOTAGE_OBSERVED opens the page in Chromium, logs the drive and lets an observer hang.
 
 #![allow(
     clippy::print_stdout,
@@ -13,18 +13,27 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
+#[path = "browser/chromium.rs"]
+#[allow(dead_code, reason = "the page's own tests use more of it")]
+mod chromium;
 #[path = "support/film.rs"]
 mod film;
+#[path = "support/observed.rs"]
+mod observed;
 
 use film::{RUN, film};
+use observed::Observers;
 
+const PILOTAGE: &str = env!("CARGO_BIN_EXE_pilotage");
 const RATE: u32 = 60;
 /// The largest share of the camera's frames that may be skipped, not reach the guard, or have no
 /// known reaction: a shared machine sometimes takes the core away for longer than a frame.
@@ -35,6 +44,47 @@ const MOST_WALL: f64 = 1.05;
 const FIRST_FRAME: f64 = 0.5;
 /// The guard acts on 99 of 100 commands before the next frame.
 const MOST_REACTION: Duration = Duration::from_nanos(1_000_000_000 / RATE as u64);
+
+/// Drives the car of `folder` for `frames` frames, observed if that is asked for. Returns the report.
+fn drive(folder: &Path, frames: u64) -> serde_json::Value {
+    let mut drive = Command::new(PILOTAGE);
+    drive.args(["drive", "--json", "--frames", &frames.to_string(), "--car"]);
+    drive.arg(folder.join("car.toml")).stdin(Stdio::null());
+    if observed::asked() {
+        drive.args(observed::arguments(folder));
+    }
+    drive.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut observers = observed::asked().then(Observers::start);
+    let mut driven = drive.spawn().unwrap();
+    let stderr = driven.stderr.take().unwrap();
+    let printed = Arc::new(Mutex::new(String::new()));
+    let shared = Arc::clone(&printed);
+    let reader = std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            *shared.lock().unwrap() += &(line + "\n");
+        }
+    });
+    let messages = || printed.lock().unwrap().clone();
+    if let Some(observers) = &mut observers {
+        let began = Instant::now();
+        while observed::address(&messages()).is_none() {
+            assert!(began.elapsed() < Duration::from_secs(30), "{}", messages());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let url = messages();
+        let url = observed::address(&url).unwrap();
+        observers.watch(Path::new(PILOTAGE), url, folder);
+    }
+    let driven = driven.wait_with_output().unwrap();
+    assert!(driven.status.success(), "{}", messages());
+    reader.join().unwrap();
+    if let Some(observers) = &mut observers {
+        let shown = observers.shown();
+        println!("observed: page, log and an observer that hangs; the page counted {shown} frames");
+        assert!(10 * shown > 7 * frames, "{shown} of {frames} shown");
+    }
+    serde_json::from_slice(&driven.stdout).unwrap()
+}
 
 #[test]
 fn every_frame_reaches_the_guard() {
@@ -61,17 +111,11 @@ fn every_frame_reaches_the_guard() {
         let end = Arc::clone(&end);
         std::thread::spawn(move || while !end.load(Ordering::Relaxed) {})
     });
-    let mut drive = Command::new(env!("CARGO_BIN_EXE_pilotage"));
-    drive.args(["drive", "--json", "--frames", &frames.to_string(), "--car"]);
-    drive.arg(&file).stdin(Stdio::null());
-    let driven = drive.output().unwrap();
+    let report = drive(folder.path(), frames);
     end.store(true, Ordering::Relaxed);
     if let Some(spin) = spin {
         spin.join().unwrap();
     }
-    let printed = String::from_utf8_lossy(&driven.stderr);
-    assert!(driven.status.success(), "{printed}");
-    let report: serde_json::Value = serde_json::from_slice(&driven.stdout).unwrap();
     let number = |of: &serde_json::Value| of.as_f64().unwrap();
     let timing = &report["timing"];
     println!(

@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::fault::Seat;
 use crate::film::{RUN, film};
 use crate::judge::{Pulses, Sample, moves};
+use crate::observed::{self, Observers};
 use crate::processes::{children, comm, lives};
 use crate::tty::{Drain, Shell};
 use crate::{DEADLINE, FROZEN, PERIOD, PILOTAGE, RATE, load, physical, pins};
@@ -68,6 +69,7 @@ pub struct Car {
     watch: OwnedFd,
     pub pad: Pad,
     pub text: String,
+    observers: Option<Observers>,
 }
 
 impl Car {
@@ -119,6 +121,7 @@ impl Car {
             watch,
             pad: Pad(both.unwrap()),
             text,
+            observers: observed::asked().then(Observers::start),
         }
     }
 
@@ -221,6 +224,31 @@ impl Car {
         pilot
     }
 
+    /// Lets the observers watch the drive of `pilot`, if they are asked for.
+    pub fn observe(&mut self, pilot: &Pilot) {
+        let Some(observers) = &mut self.observers else {
+            return;
+        };
+        let began = Instant::now();
+        loop {
+            let printed = pilot.log();
+            if let Some(url) = observed::address(&printed) {
+                return observers.watch(Path::new(PILOTAGE), url, self.folder.path());
+            }
+            let late = began.elapsed() > Duration::from_secs(30);
+            assert!(!late && pilot.lives(), "no page:\n{printed}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The arguments with which a pilot is observed.
+    fn observed(&self) -> Vec<String> {
+        match self.observers {
+            Some(_) => observed::arguments(self.folder.path()),
+            None => Vec::new(),
+        }
+    }
+
     /// Requests arming repeatedly until the car drives.
     pub fn arm(&self, pilot: &Pilot) {
         let began = Instant::now();
@@ -258,6 +286,7 @@ impl Pilot {
     fn service(car: &Car) -> Self {
         let (reader, writer) = std::io::pipe().unwrap();
         let mut command = car.command(&["drive", "--json"]);
+        command.args(car.observed());
         command.stdout(Stdio::null()).stderr(writer);
         let child = command.process_group(0).spawn().unwrap();
         Self {
@@ -269,7 +298,11 @@ impl Pilot {
 
     fn terminal(car: &Car) -> Self {
         let shell = Shell::open();
-        shell.enter(&format!("{PILOTAGE} drive --car {}", car.file().display()));
+        let more = car.observed().join(" ");
+        shell.enter(&format!(
+            "{PILOTAGE} drive --car {} {more}",
+            car.file().display()
+        ));
         Self {
             process: shell.job("pilotage", Duration::from_secs(30)),
             seat: Seat::Terminal,

@@ -4,7 +4,8 @@
 //!
 //! `cargo xtask faults` runs it for 10,000. Environment variables: PILOTAGE_FAULTS is the number of
 //! faults, PILOTAGE_LOAD=1 keeps the machine busy meanwhile, PILOTAGE_FAULTS_ONLY selects the
-//! faults whose names contain it.
+//! faults whose names contain it, PILOTAGE_OBSERVED=1 opens the page of each drive in Chromium, logs it
+//! and lets an observer of it hang.
 
 #![allow(
     clippy::print_stdout,
@@ -18,8 +19,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
+#[path = "../browser/chromium.rs"]
+#[allow(dead_code, reason = "the page's own tests use more of it")]
+mod chromium;
 #[path = "../support/film.rs"]
 mod film;
+#[path = "../support/observed.rs"]
+#[allow(dead_code, reason = "the soak uses more of it")]
+mod observed;
 #[path = "../support/physical.rs"]
 mod physical;
 #[path = "../support/pins.rs"]
@@ -100,6 +107,7 @@ impl Drive {
                 let pilot = car.pilot(fault.seat());
                 let guard = listening(car, &pilot);
                 await_stop_button(&pilot);
+                car.observe(&pilot);
                 Self { pilot, guard }
             }
         };
@@ -161,7 +169,8 @@ fn after_any_fault_at_any_time_the_car_stops_in_time_and_stays_stopped() {
     let busy = std::env::var_os("PILOTAGE_LOAD").is_some();
     let load = busy.then(Load::start);
     println!(
-        "machine under load: {busy}; test in real time: {}",
+        "machine under load: {busy}; observed: {}; test in real time: {}",
+        observed::asked(),
         load::real_time()
     );
     let mut random = Random(0x5EED_0001);

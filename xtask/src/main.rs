@@ -129,6 +129,9 @@ enum Task {
         /// Keep the machine busy meanwhile: six spinning threads and one that writes to the disk
         #[arg(long)]
         load: bool,
+        /// Watch each drive meanwhile: its page is open in Chromium, a log is kept, and an observer hangs
+        #[arg(long)]
+        observed: bool,
     },
     /// Send random messages to a running guard, and check that only its pilot moves the car
     ///
@@ -157,6 +160,10 @@ enum Task {
         /// Keep the second core busy meanwhile
         #[arg(long)]
         busy: bool,
+        /// Watch the drive meanwhile: its page is open in Chromium, all of it is logged, and an observer
+        /// hangs
+        #[arg(long)]
+        observed: bool,
     },
 }
 
@@ -177,9 +184,17 @@ fn main() -> ExitCode {
             architecture,
             install,
         } => package::run(&checkout, architecture, install),
-        Task::Faults { count, load } => endurance::faults(&checkout, count, load),
+        Task::Faults {
+            count,
+            load,
+            observed,
+        } => endurance::faults(&checkout, count, load, observed),
         Task::Wire { messages, seed } => endurance::wire(&checkout, messages, seed),
-        Task::Soak { frames, busy } => endurance::soak(&checkout, frames, busy),
+        Task::Soak {
+            frames,
+            busy,
+            observed,
+        } => endurance::soak(&checkout, frames, busy, observed),
         Task::GpuTest(options) => gpu::run(&checkout, &options),
         Task::VirtualCar(options) => virtual_car::run(&checkout, &options),
         Task::Peers(options) => peers::run(&checkout, &options),
