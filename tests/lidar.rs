@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pilotage::pilot::{BuildError, StepError};
@@ -14,6 +15,7 @@ use pilotage_vehicle::{Measurement, Measurements, Scan};
 
 use ld06::Ld06;
 use program::{DRIVE, json, pilotage, refusal, replayed};
+use running::{Running, err, out, wait_for};
 
 #[path = "support/film.rs"]
 mod film;
@@ -25,6 +27,8 @@ mod lidar;
 mod program;
 #[path = "../crates/guard/tests/support/pty.rs"]
 mod pty;
+#[path = "support/running.rs"]
+mod running;
 #[path = "support/stepped.rs"]
 mod stepped;
 
@@ -235,6 +239,38 @@ fn a_lidar_on_a_serial_port_drives_a_physical_car_and_is_recorded() {
             && said.contains("the lidar gives scans again"),
         "{said}"
     );
+}
+
+#[test]
+fn why_names_a_lidar_that_dies_while_the_car_drives() {
+    let folder = tempfile::tempdir().unwrap();
+    let car = physical(folder.path(), 720);
+    let model = Ld06::plug(&folder.path().join("lidar"), corridor, |_, _| ());
+    let command = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pilotage"));
+        command.args(arguments).stdin(Stdio::null());
+        command.env("XDG_STATE_HOME", folder.path());
+        command
+    };
+    let drive = Running::start(command(&["drive", "--car", &car]));
+    let status = || out(&command(&["status", "--car", &car]).output().unwrap());
+    let wait = |what: &str| {
+        wait_for(Duration::from_secs(60), what, || status().starts_with(what));
+    };
+    wait("driving");
+    // Its port is gone, as when its cable is pulled.
+    drop(model);
+    wait("stopped");
+    drive.kill(rustix::process::Signal::TERM);
+    let ended = drive.end();
+    let why = out(&command(&["why"]).output().unwrap());
+    let because = why.lines().find(|line| line.starts_with("because"));
+    assert!(
+        because.is_some_and(|line| line.contains("lidar") && line.contains("scan")),
+        "{why}{}",
+        err(&ended)
+    );
+    assert!(why.contains("check the sensor and its cable"), "{why}");
 }
 
 #[test]
