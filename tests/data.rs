@@ -183,6 +183,31 @@ fn a_recording_becomes_a_tub_and_a_folder_again() {
 }
 
 #[test]
+fn a_range_is_marked_and_used_again() {
+    let folder = TempDir::new().unwrap();
+    recording(&folder.path().join("it"));
+    let mark = |range: [&str; 2], more: &[&str]| {
+        let arguments = [
+            &["mark", "it", "--from", range[0], "--to", range[1]][..],
+            more,
+        ]
+        .concat();
+        data(folder.path(), &arguments)
+    };
+    let (out, _) = printed(mark(["10", "19"], &[]));
+    assert!(
+        out.starts_with("10 of 40 records are left out from now on; it/left_out.csv"),
+        "{out}"
+    );
+    let (out, _) = printed(mark(["15", "39"], &["--used"]));
+    assert!(out.starts_with("5 of 40 records are used again"), "{out}");
+    let (out, _) = printed(data(folder.path(), &["show", "it", "--json"]));
+    let content: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(content["records"], 35);
+    assert!(!mark(["20", "40"], &[]).status.success());
+}
+
+#[test]
 fn clean_marks_and_deletes_nothing() {
     let folder = TempDir::new().unwrap();
     let it = folder.path().join("it");
