@@ -80,12 +80,15 @@ impl Pool {
                 pixel % width,
             );
             let (rows, columns) = (down.taps(y), across.taps(x));
-            for row in rows.clone() {
-                for column in columns.clone() {
-                    let place = (batch * down.size + down.position(y, row)) * across.size
-                        + across.position(x, column);
-                    let input = &input[place * self.channels..][..self.channels];
-                    let elements = output.iter_mut().zip(input);
+            // The pixels of a window's row, from its first to its last.
+            let first = columns.clone().next().map(|at| across.position(x, at));
+            let length = columns.len().saturating_sub(1) * across.dilation + 1;
+            for (row, first) in rows.clone().filter_map(|row| Some((row, first?))) {
+                let place = (batch * down.size + down.position(y, row)) * across.size + first;
+                let pixels = &input[place * self.channels..][..length * self.channels];
+                let pixels = pixels.chunks_exact(self.channels);
+                for pixel in pixels.step_by(across.dilation) {
+                    let elements = output.iter_mut().zip(pixel);
                     elements.for_each(|(o, &x)| accumulate(o, x));
                 }
             }
