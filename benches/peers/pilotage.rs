@@ -196,7 +196,7 @@ impl Input {
 /// The frame as often as the input has pictures; zeros if it has none.
 fn filled(port: &Port, vision: &mut Vision, frame: FrameView<'_>) -> Result<Input> {
     let picture = vision.output_len();
-    let is_pictures = port.shape.len() >= 4 && port.len() % picture == 0;
+    let is_pictures = port.shape.len() >= 4 && port.len().is_multiple_of(picture);
     let copies = if is_pictures { port.len() / picture } else { 0 };
     Ok(match port.element_type {
         ElementType::F32 if copies > 0 => {
