@@ -338,9 +338,11 @@ fn the_gate_can_be_changed_on_the_command_line() {
     assert!(compile(&[wide]).unwrap().contains("ok"));
     let wrong = compile(&["--gate=steering=2"]).unwrap_err();
     assert!(wrong.contains("no [[output]] of the recipe"), "{wrong}");
-    // Layers stay in floating point until the engine is accurate enough.
+    // With other methods of calibration it would be accurate enough. Layers stay in floating point
+    // until it is.
     let mixed = [
         "--on-gate-failure=mixed",
+        "--method=mse",
         "--gate=speed=0.03:0.03,yaw_rate=0.01:0.01",
     ];
     let out = compile(&mixed).unwrap();
