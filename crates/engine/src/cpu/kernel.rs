@@ -222,7 +222,7 @@ impl Kernel {
                     // An f32 input is not multiplied.
                     scales: scales.map(|scale| scale.map_or(1.0, one)),
                     scale: one(*scale),
-                    limits: (i32::from(*low), i32::from(*high)),
+                    limits: [*low, *high].map(f32::from),
                 })
             }
         };

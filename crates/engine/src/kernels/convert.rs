@@ -101,19 +101,23 @@ pub(crate) fn quantize<T: Number>(
         }
         return;
     }
-    // The same without a cast that saturates, so that it is vectorised. The limits are whole
-    // numbers: clamping before rounding gives the same result as clamping after. `ROUNDER` is so
-    // large that a sum with it has no bits for a fraction: the addition rounds half to even.
-    let [low, high] = bounds.map(|bound| bound as f32);
-    let zero = (ROUNDER.to_bits().cast_signed()).wrapping_sub(zero_point);
+    let bounds = bounds.map(|bound| bound as f32);
     for (o, &x) in output.iter_mut().zip(x) {
-        let x = x / scale;
-        let x = if x.is_nan() { 0.0 } else { x };
-        let x = if x < low { low } else { x };
-        let x = if x > high { high } else { x };
-        let bits = (x + ROUNDER).to_bits().cast_signed();
-        *o = T::from_i32(bits.wrapping_sub(zero));
+        *o = T::from_i32(rounded(x / scale, bounds).wrapping_add(zero_point));
     }
+}
+
+/// The nearest whole number between the bounds, half to even, and 0 for NaN; without a cast that
+/// saturates, so that it is vectorised. The bounds are whole numbers up to [`WHOLE`]: clamping
+/// before rounding gives the same result as clamping after. [`ROUNDER`] is so large that a sum with it
+/// has no bits for a fraction: the addition rounds half to even.
+#[inline(always)]
+fn rounded(x: f32, [low, high]: [f32; 2]) -> i32 {
+    let x = if x.is_nan() { 0.0 } else { x };
+    let x = if x < low { low } else { x };
+    let x = if x > high { high } else { x };
+    let bits = (x + ROUNDER).to_bits().cast_signed();
+    bits.wrapping_sub(ROUNDER.to_bits().cast_signed())
 }
 
 /// The sum of two tensors, quantized: [`Operation::QuantizedAdd`](crate::plan::Operation).
@@ -123,23 +127,17 @@ pub(crate) struct QuantizedAdd {
     pub(crate) scales: [f32; 2],
     /// Of the output.
     pub(crate) scale: f32,
-    /// The least and the most, within i8.
-    pub(crate) limits: (i32, i32),
+    /// The least and the most: whole numbers within i8.
+    pub(crate) limits: [f32; 2],
 }
 
 impl QuantizedAdd {
     #[inline(always)]
     pub(crate) fn run<A: Number, B: Number>(&self, a: &[A], b: &[B], output: &mut [i8]) {
         let [first, second] = self.scales;
-        let (low, high) = (self.limits.0 as f32, self.limits.1 as f32);
-        let zero = ROUNDER.to_bits().cast_signed();
         for ((o, &a), &b) in output.iter_mut().zip(a).zip(b) {
-            // As `quantize`, which has the reasons.
-            let x = (a.above(0) * first + b.above(0) * second) / self.scale;
-            let x = if x.is_nan() { 0.0 } else { x };
-            let x = if x < low { low } else { x };
-            let x = if x > high { high } else { x };
-            *o = i8::from_i32((x + ROUNDER).to_bits().cast_signed().wrapping_sub(zero));
+            let sum = a.to_f32() * first + b.to_f32() * second;
+            *o = i8::from_i32(rounded(sum / self.scale, self.limits));
         }
     }
 }

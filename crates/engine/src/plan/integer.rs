@@ -93,8 +93,12 @@ impl Check<'_> {
                 high,
             } => {
                 self.types("output", self.output.element_type, &[I8])?;
-                self.scales(input, 0, *scale, None, I8)?;
                 self.number(low <= high, "limits", "the low one not above the high one")?;
+                let one_scale = |scale| {
+                    self.scales(input, 0, scale, None, I8)?;
+                    self.constant(scale, "scale", &[F32], &[1])
+                };
+                one_scale(*scale)?;
                 for (&operand, scale) in self.step.inputs.iter().zip(scales) {
                     let (shape, element_type) = self.plan.spec(operand);
                     self.same_shape(shape)?;
@@ -102,12 +106,10 @@ impl Check<'_> {
                         None => self.types("input", element_type, &[F32])?,
                         Some(scale) => {
                             self.types("input", element_type, &[I8])?;
-                            self.scales(shape, 0, *scale, None, I8)?;
-                            self.constant(*scale, "scale", &[F32], &[1])?;
+                            one_scale(*scale)?;
                         }
                     }
                 }
-                self.constant(*scale, "scale", &[F32], &[1])?;
                 Ok(written)
             }
             _ => {
