@@ -72,9 +72,7 @@ impl Range {
             histogram: self.histogram.clone(),
         }
     }
-}
 
-impl Range {
     /// The scale of the quantized values.
     pub fn scale(&self) -> f32 {
         self.limit / 127.0

@@ -3,7 +3,7 @@
 use pilotage_graph::{Graph, Node, Op, ValueId};
 
 use super::linear::CANONICAL;
-use super::rewrite::{Readers, add_constant, floats, makers};
+use super::rewrite::{Readers, add_constant, floats, makers, repeat};
 use crate::affine::{Affine, from_batch_normalization};
 
 /// The scale and shift along axis 1 that a node computes, and the value that it reads. `None` if
@@ -175,11 +175,7 @@ impl Layer {
 
 /// Folds every scale and shift directly before or after a layer into the layer.
 pub(super) fn fold_into_weights(graph: &mut Graph) -> bool {
-    let mut changed = false;
-    while fold_one(graph).is_some() {
-        changed = true;
-    }
-    changed
+    repeat(graph, fold_one)
 }
 
 fn fold_one(graph: &mut Graph) -> Option<()> {
@@ -265,11 +261,7 @@ fn into_layer_after(
 
 /// Merges two consecutive scales and shifts into one batch norm.
 pub(super) fn merge(graph: &mut Graph) -> bool {
-    let mut changed = false;
-    while merge_one(graph).is_some() {
-        changed = true;
-    }
-    changed
+    repeat(graph, merge_one)
 }
 
 fn merge_one(graph: &mut Graph) -> Option<()> {

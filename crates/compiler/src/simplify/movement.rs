@@ -4,15 +4,11 @@
 
 use pilotage_graph::{Graph, Node, Op, ValueId};
 
-use super::rewrite::{Readers, add_constant, add_value, floats, makers};
+use super::rewrite::{Readers, add_constant, add_value, floats, makers, repeat};
 use crate::permute::{permute, pick};
 
 pub(super) fn affine_after_movement(graph: &mut Graph) -> bool {
-    let mut changed = false;
-    while swap_one(graph).is_some() {
-        changed = true;
-    }
-    changed
+    repeat(graph, swap_one)
 }
 
 fn swap_one(graph: &mut Graph) -> Option<()> {

@@ -5,7 +5,7 @@
 use pilotage_graph::{Graph, Node, Op, SliceAxis, ValueId};
 
 use super::affine::{Layer, affine_of};
-use super::rewrite::{Readers, add_value, makers};
+use super::rewrite::{Readers, add_value, makers, repeat};
 use crate::affine::Affine;
 use crate::permute::permute;
 
@@ -13,11 +13,7 @@ use crate::permute::permute;
 const MOST: usize = 1 << 24;
 
 pub(super) fn activations_and_affine(graph: &mut Graph) -> bool {
-    let mut changed = false;
-    while move_one(graph).is_some() {
-        changed = true;
-    }
-    changed
+    repeat(graph, move_one)
 }
 
 fn move_one(graph: &mut Graph) -> Option<()> {
@@ -117,7 +113,6 @@ fn fold(
 ) -> Option<()> {
     let output = *graph.nodes[layer].outputs.first()?;
     let shape = graph.value(output).shape.clone();
-    let channels = *shape.get(1)?;
     let becomes = channels_after(graph, movements, &shape, (x, affine.scale.len()))?;
     let each = |values: &[f64], unused: f64| -> Vec<f64> {
         let of = |to: &Option<usize>| to.map_or(unused, |channel| values[channel]);
@@ -128,9 +123,6 @@ fn fold(
         shift: each(&affine.shift, 0.0),
     };
     let mut folded = Layer::of(graph, &graph.nodes[layer])?;
-    if channels != becomes.len() {
-        return None;
-    }
     folded.then(&spread)?;
     let read = graph.nodes[layer].inputs[0];
     folded.store(graph, layer, read)?;

@@ -3,7 +3,7 @@
 use pilotage_graph::{Graph, Node, Op, Pad, PadMode, ValueId};
 
 use super::affine::{Layer, affine_of};
-use super::rewrite::{Readers, add_value, makers};
+use super::rewrite::{Readers, add_value, makers, repeat};
 use crate::affine::Affine;
 
 /// How far the value that becomes 0 may be from a pixel's: for values from -1 to 1 it is between the pixels 127
@@ -18,11 +18,7 @@ const NEAR: f64 = 0.5 + 1e-3;
 ///
 /// `picture` is the input whose values are pixels minus 128.
 pub(crate) fn pad_with_pixels(graph: &mut Graph, picture: ValueId) {
-    let mut changed = false;
-    while pad_one(graph, picture).is_some() {
-        changed = true;
-    }
-    if changed {
+    if repeat(graph, |graph| pad_one(graph, picture)) {
         graph.prune();
     }
 }
@@ -63,15 +59,11 @@ fn is_picture(graph: &Graph, makers: &[Option<usize>], x: ValueId, picture: Valu
 
 /// The pixel that becomes 0 in all channels.
 fn zero(affine: &Affine) -> Option<f64> {
-    let mut pixels = affine
-        .scale
-        .iter()
-        .zip(&affine.shift)
-        .map(|(scale, shift)| -shift / scale);
-    let pixel = pixels.next()?.round();
-    let near = |other: f64| (other - pixel).abs() < NEAR;
-    let first = affine.shift.first()? / affine.scale.first()?;
-    ((-128.0..=127.0).contains(&pixel) && near(-first) && pixels.all(near)).then_some(pixel)
+    let pairs = affine.scale.iter().zip(&affine.shift);
+    let mut zeros = pairs.map(|(scale, shift)| -shift / scale);
+    let pixel = zeros.clone().next()?.round();
+    let near = |zero: f64| (zero - pixel).abs() < NEAR;
+    ((-128.0..=127.0).contains(&pixel) && zeros.all(near)).then_some(pixel)
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "a pixel")]

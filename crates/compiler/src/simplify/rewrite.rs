@@ -44,6 +44,15 @@ pub(super) fn makers(graph: &Graph) -> Vec<Option<usize>> {
     makers
 }
 
+/// Repeats a change until there is nothing left to change. Returns whether anything changed.
+pub(super) fn repeat(graph: &mut Graph, mut change: impl FnMut(&mut Graph) -> Option<()>) -> bool {
+    let mut changed = false;
+    while change(graph).is_some() {
+        changed = true;
+    }
+    changed
+}
+
 /// The elements of a float constant.
 pub(super) fn floats(graph: &Graph, value: ValueId) -> Option<&[f32]> {
     graph.value(value).constant.as_ref()?.as_f32()
