@@ -1,7 +1,7 @@
 //! OneHot, Hardmax, and Gather and GatherElements with indices that are computed at run time, by comparison of
 //! an index with all numbers. Indices are compared in float32, which is exact below 2^24.
 
-use super::{Composer, Source, reductions};
+use super::{Composer, Source, reductions, selection};
 use crate::read::operators::{Site, axis};
 use crate::{Comparison, ElementType, Op, OpError, Reduction, SliceAxis};
 
@@ -148,14 +148,7 @@ pub(super) fn gather_elements(c: &mut Composer<'_>, site: &mut Site<'_>) -> Comp
     let (x, indices) = (site.source(0, "data")?, site.source(1, "indices")?);
     let (shape, index_shape) = (c.shape(x), c.shape(indices));
     let at = axis(given, &shape)?;
-    let too_large = (0..shape.len()).any(|i| i != at && index_shape.get(i) > shape.get(i));
-    if index_shape.len() != shape.len() || too_large {
-        return Err(OpError::Shape {
-            input: "indices",
-            found: index_shape,
-            expected: format!("at most {shape:?}, except along axis {at}"),
-        });
-    }
+    selection::check_elements(&index_shape, &shape, at)?;
     let mut axes = reductions::full_slice(&index_shape);
     axes[at].length = shape[at];
     let rows = match axes == reductions::full_slice(&shape) {

@@ -2,7 +2,8 @@
 //! simpler operators.
 
 use super::{Composer, Source};
-use crate::read::operators::{Site, arithmetic, axis};
+use crate::read::operators::arithmetic::{self, Cumulative};
+use crate::read::operators::{Site, axis};
 use crate::{Comparison, ElementType, Function, Op, OpError, Reduction, SliceAxis};
 
 type Composed = Result<Source, OpError>;
@@ -156,14 +157,13 @@ fn index_of(
 
 /// The sums of the elements up to each along an axis: the product with a triangle of ones.
 pub(super) fn cumulative_sum(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
-    site.at_most(2, "2")?;
-    let exclusive = site.attributes.flag("exclusive", false)?;
-    let reverse = site.attributes.flag("reverse", false)?;
     let x = site.source(0, "x")?;
     let shape = c.shape(x);
-    let given = site.scalar(1, "axis")?;
-    let given = given.ok_or(OpError::MissingInput { input: "axis" })?;
-    let axis = axis(given as i64, &shape)?;
+    let Cumulative {
+        axis,
+        exclusive,
+        reverse,
+    } = Cumulative::read(site, &shape)?;
     let size = shape[axis];
     site.fits(&[size, size])?;
     let adds = |from: usize, to: usize| match reverse {

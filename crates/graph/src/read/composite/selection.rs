@@ -54,6 +54,19 @@ impl Update {
     }
 }
 
+/// Checks the shape of the indices of single elements of `data` along `axis`.
+pub(super) fn check_elements(shape: &[usize], data: &[usize], axis: usize) -> Result<(), OpError> {
+    let too_large = (0..data.len()).any(|i| i != axis && shape.get(i) > data.get(i));
+    match shape.len() != data.len() || too_large {
+        false => Ok(()),
+        true => Err(OpError::Shape {
+            input: "indices",
+            found: shape.to_vec(),
+            expected: format!("at most {data:?}, except along axis {axis}"),
+        }),
+    }
+}
+
 /// For each element of `shape`, the place in `data` of the element whose index along `axis` is
 /// given.
 fn along(
@@ -62,14 +75,7 @@ fn along(
     data: &[usize],
     axis: usize,
 ) -> Result<Vec<usize>, OpError> {
-    let too_large = (0..data.len()).any(|i| i != axis && shape.get(i) > data.get(i));
-    if shape.len() != data.len() || too_large {
-        return Err(OpError::Shape {
-            input: "indices",
-            found: shape.to_vec(),
-            expected: format!("at most {data:?}, except along axis {axis}"),
-        });
-    }
+    check_elements(shape, data, axis)?;
     let (theirs, own) = (distances(data), distances(shape));
     (given.iter().enumerate())
         .map(|(i, &index)| {

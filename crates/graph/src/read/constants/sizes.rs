@@ -2,7 +2,8 @@
 
 use super::tensor;
 use crate::infer::broadcast;
-use crate::read::operators::{Site, arithmetic, axis};
+use crate::read::operators::Site;
+use crate::read::operators::arithmetic::{self, Cumulative};
 use crate::{OpError, Tensor, TensorData};
 
 /// The remainder has the sign of the divisor, or with `fmod` that of the dividend. Before
@@ -139,12 +140,11 @@ fn cumulative(
     shape: &[usize],
     mut data: Vec<i64>,
 ) -> Result<Vec<i64>, OpError> {
-    site.at_most(2, "2")?;
-    let exclusive = site.attributes.flag("exclusive", false)?;
-    let reverse = site.attributes.flag("reverse", false)?;
-    let given = site.scalar(1, "axis")?;
-    let given = given.ok_or(OpError::MissingInput { input: "axis" })?;
-    let axis = axis(given as i64, shape)?;
+    let Cumulative {
+        axis,
+        exclusive,
+        reverse,
+    } = Cumulative::read(site, shape)?;
     let (size, inner) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
     for start in (0..data.len()).filter(|i| (i / inner.max(1)) % size.max(1) == 0) {
         let mut sum = 0_i64;

@@ -152,3 +152,25 @@ pub(super) fn cast(site: &mut Site<'_>) -> Result<Op, OpError> {
         }),
     }
 }
+
+/// How CumSum adds.
+pub(in crate::read) struct Cumulative {
+    pub axis: usize,
+    /// Without the element itself.
+    pub exclusive: bool,
+    /// From the end.
+    pub reverse: bool,
+}
+
+impl Cumulative {
+    pub(in crate::read) fn read(site: &mut Site<'_>, shape: &[usize]) -> Result<Self, OpError> {
+        site.at_most(2, "2")?;
+        let input = "axis";
+        let given = (site.scalar(1, input)?).ok_or(OpError::MissingInput { input })?;
+        Ok(Self {
+            axis: axis(given as i64, shape)?,
+            exclusive: site.attributes.flag("exclusive", false)?,
+            reverse: site.attributes.flag("reverse", false)?,
+        })
+    }
+}
