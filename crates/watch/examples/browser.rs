@@ -124,12 +124,11 @@ fn drive(browser: &mut Browser, folder: &Path) -> Result<(), Box<dyn Error>> {
             .and_then(|text| text.split(' ').next()?.parse().ok());
         Ok(number.ok_or_else(|| format!("the page shows no speed, but {shown}"))?)
     };
-    let key = |kind: &str, code: &str| json!({ "type": kind, "code": code, "key": code });
-    browser.call("Input.dispatchKeyEvent", key("keyDown", "ArrowUp"))?;
+    browser.key("keyDown", "ArrowUp")?;
     std::thread::sleep(Duration::from_millis(900));
     check(speed(browser)? > 1.0, "an arrow key drives the car")?;
     picture(browser, &folder.join("laptop-drive-light.png"))?;
-    browser.call("Input.dispatchKeyEvent", key("keyUp", "ArrowUp"))?;
+    browser.key("keyUp", "ArrowUp")?;
     pause();
     check(speed(browser)? < 0.1, "letting go stands still")?;
 
@@ -141,13 +140,9 @@ fn drive(browser: &mut Browser, folder: &Path) -> Result<(), Box<dyn Error>> {
     };
     let x = browser.evaluate(&at("left"))?.as_f64().ok_or("no stick")? + 150.0;
     let y = browser.evaluate(&at("top"))?.as_f64().ok_or("no stick")? + 120.0;
-    let mouse = |kind: &str, x: f64, y: f64| json!({ "type": kind, "x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1 });
-    browser.call("Input.dispatchMouseEvent", mouse("mousePressed", x, y))?;
+    browser.mouse("mousePressed", x, y)?;
     std::thread::sleep(Duration::from_millis(200));
-    browser.call(
-        "Input.dispatchMouseEvent",
-        mouse("mouseMoved", x - 4.0, y - 40.0),
-    )?;
+    browser.mouse("mouseMoved", x - 4.0, y - 40.0)?;
     std::thread::sleep(Duration::from_millis(900));
     check(speed(browser)? > 1.0, "the stick drives the car")?;
     picture(browser, &folder.join("phone-drive-dark.png"))?;
@@ -161,7 +156,7 @@ fn drive(browser: &mut Browser, folder: &Path) -> Result<(), Box<dyn Error>> {
         stopped && speed(browser)? < 0.1,
         "STOP stops the car while the stick is held",
     )?;
-    browser.call("Input.dispatchMouseEvent", mouse("mouseReleased", x, y))?;
+    browser.mouse("mouseReleased", x, y)?;
     browser.evaluate(&click("arm"))?;
     browser.evaluate(&click("arm"))?;
     pause();
@@ -174,7 +169,7 @@ fn drive(browser: &mut Browser, folder: &Path) -> Result<(), Box<dyn Error>> {
     pause();
     let state = browser.evaluate(&text("state"))?;
     check(state == "driving", "the car is armed after a second press")?;
-    browser.call("Input.dispatchKeyEvent", key("keyDown", "ArrowUp"))?;
+    browser.key("keyDown", "ArrowUp")?;
     pause();
     check(speed(browser)? > 1.0, "the car drives again")?;
     // The page is left while it drives.
